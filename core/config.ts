@@ -1,0 +1,48 @@
+/**
+ * Options from the environment: the one table of its variables.
+ *
+ * @module
+ */
+import process from "node:process"
+import { type Crypto, newCrypto } from "./crypto.ts"
+import { InvalidConfiguration } from "./errors.ts"
+import { type Option, withKEKAlias, withKMSService, withPepper } from "./options.ts"
+
+/** The variables, and what each is for. */
+export const VARIABLES = {
+  ENCX_KMS: "the KMS, as a URI: local:///home/ada/.encx/keys.json",
+  ENCX_KEK_ALIAS: "the alias of the key-encryption key",
+  ENCX_SECRETS: "the secret store, as a URI; without it, the KMS where that keeps secrets, too",
+  ENCX_PEPPER_ALIAS: "the alias of the pepper and the index root; without it, this program hashes and indexes nothing",
+} as const
+
+/** The variables by name. */
+export type Environment = Readonly<Record<string, string | undefined>>
+
+/**
+ * The options that the environment names.
+ *
+ * @throws {InvalidConfiguration} with every variable that is missing
+ */
+export function configFromEnv(environment: Environment = process.env): Option[] {
+  const value = (name: keyof typeof VARIABLES): string | undefined => environment[name] || undefined
+  const kms = value("ENCX_KMS")
+  const alias = value("ENCX_KEK_ALIAS")
+  const pepper = value("ENCX_PEPPER_ALIAS")
+  const missing = (["ENCX_KMS", "ENCX_KEK_ALIAS"] as const).filter((name) => value(name) === undefined)
+  if (kms === undefined || alias === undefined) {
+    throw new InvalidConfiguration(
+      missing.map((name) => `Cannot read the environment: ${name} is not set (${VARIABLES[name]})`),
+    )
+  }
+  return [
+    withKMSService(kms),
+    withKEKAlias(alias),
+    ...(pepper === undefined ? [] : [withPepper(value("ENCX_SECRETS") ?? kms, pepper)]),
+  ]
+}
+
+/** `newCrypto` with the options of the environment; options given here win. */
+export async function newCryptoFromEnv(...options: readonly Option[]): Promise<Crypto> {
+  return await newCrypto(...configFromEnv(), ...options)
+}

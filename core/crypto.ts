@@ -1,0 +1,526 @@
+/**
+ * The object that a program holds.
+ *
+ * @module
+ */
+import { fromHex, hex, randomBytes, wipe } from "./bytes.ts"
+import { type AESGCMOptions, decryptData, encryptData } from "./cipher/aes-gcm.ts"
+import { encodeContext } from "./cipher/context.ts"
+import type { CallOptions, Context, KeyDescription, WrappedDEK } from "./contracts.ts"
+import { Closed, KeyExists, KeyNotFound, SecretExists, SecretNotFound, UninitializedPepper } from "./errors.ts"
+import { IndexRoot } from "./hash/blind-index.ts"
+import { PasswordHasher } from "./hash/password.ts"
+import { PEPPER_LENGTH, Peppers, pepperProblem } from "./hash/pepper.ts"
+import { DataKeys } from "./keys/data-keys.ts"
+import { type DataKey, generateDEK, generateDEKID, type SealingKey } from "./keys/dek.ts"
+import { DEKCache, type DEKCacheStats } from "./keys/dek-cache.ts"
+import {
+  type Inspection,
+  inspectEnvelope,
+  type OpenOptions,
+  openEnvelope,
+  rewrapEnvelope,
+  sealEnvelope,
+  sealWith,
+  type Verification,
+  verifyEnvelope,
+} from "./keys/envelopes.ts"
+import { Keyring, type KMSCalls } from "./keys/keyring.ts"
+import {
+  type Option,
+  type ResolvedConfiguration,
+  type ResolvedKEK,
+  type ResolvedSecret,
+  resolveConfiguration,
+} from "./options.ts"
+import type { IndexOptions } from "./records/field.ts"
+import * as records from "./records/records.ts"
+import type {
+  AnySchema,
+  BlindIndex,
+  Exact,
+  FieldValue,
+  HashedKeys,
+  IndexColumn,
+  IndexedKeys,
+  IndexNames,
+  Input,
+  NoStoredValues,
+  Opened,
+  Patch,
+  SealedRow,
+  SecureHash,
+  StoredRow,
+} from "./records/types.ts"
+import type { ValueType } from "./records/value.ts"
+
+const INDEX_ROOT_CONTEXT: Context = { purpose: "encx.v2.index-root" }
+
+/** What `stats()` tells. */
+export interface CryptoStats {
+  /** Calls of the KMS, by method. */
+  readonly kms: Readonly<KMSCalls>
+  /** The data-key cache. */
+  readonly cache: DEKCacheStats
+}
+
+/** A wrapped data key, with the id that unwrapping needs. */
+export interface WrappedDEKWithID extends WrappedDEK {
+  /** 32 hex digits. */
+  readonly dekID: string
+}
+
+/** Where a blind index outside of a record belongs. */
+export interface BlindIndexPlace extends IndexOptions {
+  readonly table: string
+  readonly column: string
+  readonly tenant?: string
+  /** The value's type. @default {"text"} */
+  readonly type?: ValueType
+}
+
+/** Which context ties a hash to its account. */
+export interface HashOptions extends CallOptions {
+  /** Pairs that must be given again to verify; none is allowed and ties the hash to nothing. @default {{}} */
+  readonly context?: Context
+}
+
+/** Which index a look-up uses, and for which tenant. */
+export interface LookupOptions<Name extends string> {
+  /** The index's name. @default {"index"} */
+  readonly index?: Name
+  /** The tenant, where the schema has one. */
+  readonly tenant?: string
+}
+
+/**
+ * Checks the options, resolves the keys, reads the secrets, and gives the object that seals and opens. Nothing is created in a
+ * KMS or a secret store unless `withBootstrap` says so.
+ *
+ * @throws {InvalidConfiguration} with every problem of the options at once
+ * @throws {KeyNotFound} when the KMS says that there is no key under the alias
+ * @throws {UninitializedPepper} when the secret store says that there is no pepper
+ * @throws {KMSUnavailable} when the KMS, and {SecretStorageUnavailable} when the secret store, could not be asked
+ *
+ * @example Seal and open
+ * ```ts
+ * const crypto = await newCrypto(
+ *   withKMSService("local:///home/ada/.encx/keys.json"),
+ *   withKEKAlias("app"),
+ *   withBootstrap({ createKEK: true }),
+ * )
+ * const envelope = await crypto.seal(new TextEncoder().encode("secret"), { tenant: "acme" })
+ * const plaintext = await crypto.open(envelope, { tenant: "acme" })
+ * assertEquals(new TextDecoder().decode(plaintext), "secret")
+ * ```
+ */
+export async function newCrypto(...options: readonly Option[]): Promise<Crypto> {
+  const configuration = await resolveConfiguration(options)
+  try {
+    return await start(configuration)
+  } catch (error) {
+    await closeAll(configuration)
+    throw error
+  }
+}
+
+async function start(configuration: ResolvedConfiguration): Promise<Crypto> {
+  const { keks, kmsContext, clock, dekCache, bootstrap } = configuration
+  if (bootstrap.createKEK) await createMissingKEK(keks[0])
+  const keyring = new Keyring(keks, kmsContext, clock)
+  await keyring.resolve()
+  const dataKeys = new DataKeys(keyring, new DEKCache<SealingKey, DataKey>(dekCache, clock))
+  const peppers = configuration.pepper && (await loadPeppers(configuration.pepper, bootstrap.createPepper ?? false))
+  const indexRoot =
+    configuration.indexRoot && (await loadIndexRoot(configuration.indexRoot, dataKeys, bootstrap.createPepper ?? false))
+  const tools = { dataKeys, hasher: new PasswordHasher(peppers, configuration.argon2), indexRoot }
+  return new Crypto(tools, keks[0].alias, () => closeAll(configuration))
+}
+
+async function closeAll({ opened }: ResolvedConfiguration): Promise<void> {
+  await Promise.all(opened.map((service) => service.close?.()))
+}
+
+// --- Starting ---
+
+async function createMissingKEK({ kms, alias }: ResolvedKEK): Promise<void> {
+  try {
+    await kms.getKeyID(alias)
+  } catch (error) {
+    if (!(error instanceof KeyNotFound) || !kms.createKey) throw error
+    await unlessThere(kms.createKey(alias), KeyExists)
+  }
+}
+
+async function loadPeppers(source: ResolvedSecret, create: boolean): Promise<Peppers> {
+  if ("values" in source) return new Peppers(source.values as [Uint8Array])
+  const { store, alias } = source
+  const read = async (): Promise<Peppers> => {
+    const versions = await store.getPepper(alias)
+    const problem =
+      versions.length === 0
+        ? "it has no version"
+        : versions.map(({ value }) => pepperProblem(value)).find((each) => each !== undefined)
+    if (problem) throw new UninitializedPepper(`Cannot use the pepper at "${store.getStoragePath(alias)}": ${problem}`)
+    const peppers = new Peppers(versions.map(({ value }) => value) as [Uint8Array])
+    wipe(...versions.map(({ value }) => value))
+    return peppers
+  }
+  const found = await unlessAbsent(read())
+  if (found) return found
+  if (!create) {
+    throw new UninitializedPepper(`Cannot start: there is no pepper at "${store.getStoragePath(alias)}"`, {
+      hint: "store one first, or let the first start do so: withBootstrap({ createPepper: true })",
+    })
+  }
+  const pepper = randomBytes(PEPPER_LENGTH)
+  await unlessThere(store.storePepper(alias, pepper), SecretExists)
+  wipe(pepper)
+  // Whoever was first, what the store holds now is the pepper.
+  return await read()
+}
+
+async function loadIndexRoot(
+  source: ResolvedSecret,
+  dataKeys: DataKeys,
+  create: boolean,
+): Promise<IndexRoot | undefined> {
+  if ("values" in source) return new IndexRoot(source.values[0] as Uint8Array)
+  const { store, alias } = source
+  const read = async (): Promise<IndexRoot> => {
+    const root = await openEnvelope(dataKeys, await store.getIndexRoot(alias), INDEX_ROOT_CONTEXT)
+    const indexRoot = new IndexRoot(root)
+    wipe(root)
+    return indexRoot
+  }
+  const found = await unlessAbsent(read())
+  // Without a root nothing is indexed or looked up, and the first that asks for it is told so.
+  if (found || !create) return found
+  const key = await dataKeys.keyring.generate()
+  const root = randomBytes(32)
+  await unlessThere(store.storeIndexRoot(alias, sealWith(key, root, encodeContext(INDEX_ROOT_CONTEXT))), SecretExists)
+  wipe(root)
+  key.destroy()
+  return await read()
+}
+
+async function unlessAbsent<Result>(reading: Promise<Result>): Promise<Result | undefined> {
+  return await reading.catch((error: unknown) => {
+    if (error instanceof SecretNotFound) return undefined
+    throw error
+  })
+}
+
+async function unlessThere(creating: Promise<unknown>, there: new (...args: never[]) => Error): Promise<void> {
+  await creating.catch((error: unknown) => {
+    if (!(error instanceof there)) throw error
+  })
+}
+
+// --- The object ---
+
+/** Seals, opens, hashes, indexes and rotates with the keys of one program. Made by {@link newCrypto}. */
+export class Crypto implements AsyncDisposable {
+  readonly #state: records.RecordTools
+  readonly #alias: string
+  readonly #release: () => Promise<void>
+  #closed = false
+
+  /** @internal */
+  constructor(tools: records.RecordTools, alias: string, release: () => Promise<void>) {
+    this.#state = tools
+    this.#alias = alias
+    this.#release = release
+  }
+
+  get #tools(): records.RecordTools {
+    if (this.#closed) throw new Closed("Cannot use this Crypto: it was closed")
+    return this.#state
+  }
+
+  /** The alias of the key-encryption key, as the program named it. */
+  get alias(): string {
+    return this.#alias
+  }
+
+  // --- Data keys ---
+
+  /** 32 random bytes, for {@link Crypto.encryptData} and {@link Crypto.encryptDEK}. */
+  generateDEK(): Uint8Array {
+    return generateDEK()
+  }
+
+  /**
+   * AES-256-GCM under a random nonce: nonce ‖ ciphertext ‖ tag, as the Go library writes it. One key may do this 2³² times; it is
+   * not committed to its key. New data is better sealed with {@link Crypto.seal}.
+   *
+   * @throws {RangeError} when the key has not 32 bytes
+   */
+  encryptData(plaintext: Uint8Array, dek: Uint8Array, options?: AESGCMOptions): Uint8Array {
+    return encryptData(plaintext, dek, options)
+  }
+
+  /**
+   * Decrypts what {@link Crypto.encryptData} wrote.
+   *
+   * @throws {DecryptionFailed} when it does not authenticate
+   */
+  decryptData(ciphertext: Uint8Array, dek: Uint8Array, options?: AESGCMOptions): Uint8Array {
+    return decryptData(ciphertext, dek, options)
+  }
+
+  /**
+   * Wraps a data key under the key-encryption key. What is returned belongs together: all of it is needed to unwrap.
+   *
+   * @param options.dekID the id that is bound with it, 32 hex digits; new random ones without it
+   */
+  async encryptDEK(
+    dek: Uint8Array,
+    { dekID, ...options }: CallOptions & { readonly dekID?: string } = {},
+  ): Promise<WrappedDEKWithID> {
+    const id = dekID === undefined ? generateDEKID() : fromHex(dekID, "the id of a data key")
+    return { ...(await this.#tools.dataKeys.keyring.wrapOne(dek, id, options)), dekID: hex(id) }
+  }
+
+  /**
+   * Unwraps what {@link Crypto.encryptDEK} returned.
+   *
+   * @returns 32 bytes; the caller wipes them
+   * @throws {KeyNotAllowed} when its key is none of this program's
+   * @throws {DecryptionFailed} when it was changed, or its id is another
+   */
+  async decryptDEK(wrapped: WrappedDEKWithID, options: CallOptions = {}): Promise<Uint8Array> {
+    return await this.#tools.dataKeys.unwrap(wrapped, fromHex(wrapped.dekID, "the id of a data key"), options)
+  }
+
+  /** Unwraps a data key of which only the version of its key-encryption key was kept. */
+  async decryptDEKWithVersion(
+    ciphertext: Uint8Array,
+    version: number,
+    { dekID, ...options }: CallOptions & { readonly dekID: string },
+  ): Promise<Uint8Array> {
+    const { keyID } = await this.#tools.dataKeys.keyring.primary(options)
+    return await this.decryptDEK({ ciphertext, version, keyID, dekID }, options)
+  }
+
+  // --- Key-encryption keys ---
+
+  /**
+   * Makes a new version of the key-encryption key and seals with it from now on. Older versions still open; re-wrap what they wrapped.
+   *
+   * @throws {KeyNotFound} when the service cannot rotate keys
+   */
+  async rotateKEK(options: CallOptions = {}): Promise<KeyDescription> {
+    return await this.#tools.dataKeys.rotate(options)
+  }
+
+  /** The version that wraps now; 0 where the KMS keeps that to itself. */
+  async getCurrentKEKVersion(options: CallOptions = {}): Promise<number> {
+    return (await this.describeKEK(options)).currentVersion
+  }
+
+  /** The id of the key that a version belongs to. */
+  async getKMSKeyIDForVersion(version: number, options: CallOptions = {}): Promise<string> {
+    return await this.#tools.dataKeys.keyIDForVersion(version, options)
+  }
+
+  /** The key-encryption key and its versions. */
+  async describeKEK(options: CallOptions = {}): Promise<KeyDescription> {
+    return await this.#tools.dataKeys.describe(options)
+  }
+
+  // --- Envelopes ---
+
+  /**
+   * Seals a value into one self-contained envelope: wrapped key and data together.
+   *
+   * @param context pairs that must be given again to open; bound, not stored
+   * @throws {InvalidInput} when the context does not fit (64 pairs, 8 KiB, well-formed text)
+   */
+  async seal(plaintext: Uint8Array, context?: Context, options?: CallOptions): Promise<Uint8Array> {
+    return await sealEnvelope(this.#tools.dataKeys, plaintext, context, options)
+  }
+
+  /**
+   * Opens an envelope. Nothing is returned unless all of it authenticates.
+   *
+   * @throws {InvalidFormat} when it is none, before any call
+   * @throws {KeyNotAllowed} when none of its keys is this program's, before any call
+   * @throws {DecryptionFailed} when the context is another, or one bit is
+   */
+  async open(envelope: Uint8Array, context?: Context, options?: OpenOptions): Promise<Uint8Array> {
+    return await openEnvelope(this.#tools.dataKeys, envelope, context, options)
+  }
+
+  /** Wraps an envelope's data key anew, under the current versions; the body stays as it is, byte for byte. */
+  async rewrap(envelope: Uint8Array, context?: Context, options?: CallOptions): Promise<Uint8Array> {
+    return await rewrapEnvelope(this.#tools.dataKeys, envelope, context, options)
+  }
+
+  /** Tries every allowed key of an envelope: one that is lost or damaged is not noticed while another opens it. */
+  async verify(envelope: Uint8Array, context?: Context, options?: CallOptions): Promise<Verification[]> {
+    return await verifyEnvelope(this.#tools.dataKeys, envelope, context, options)
+  }
+
+  /** What an envelope, or a row's `dek_encrypted`, tells without a key. Nothing of it is authenticated. */
+  inspect(envelope: Uint8Array): Inspection {
+    return inspectEnvelope(envelope)
+  }
+
+  // --- Hashes and indexes ---
+
+  /**
+   * Hashes a password with the pepper and Argon2id. Give the account as its context, and the hash verifies nowhere else.
+   *
+   * @throws {UninitializedPepper} when this program has no pepper
+   * @throws {InvalidInput} when the value has more than 4,096 bytes
+   * @throws {Busy} when too many wait already
+   */
+  async hashSecure(value: string | Uint8Array, { context = {}, ...options }: HashOptions = {}): Promise<SecureHash> {
+    return (await this.#tools.hasher.hash(value, context, options)) as SecureHash
+  }
+
+  /**
+   * Whether a stored hash is that of this value in this context.
+   *
+   * @throws {InvalidFormat} when the stored hash is malformed or costs too much, before any work
+   * @throws {UnknownPepper} when its pepper is none of this program's: never `false`
+   */
+  async compareSecureHashAndValue(
+    value: string | Uint8Array,
+    stored: string,
+    { context = {}, ...options }: HashOptions = {},
+  ): Promise<boolean> {
+    return await this.#tools.hasher.verify(value, stored, context, options)
+  }
+
+  /** Whether a stored hash was made with another pepper, or at another cost, than new ones are. */
+  needsRehash(stored: string): boolean {
+    return this.#tools.hasher.needsRehash(stored)
+  }
+
+  /**
+   * The blind index of a value outside of a record.
+   *
+   * @throws {UninitializedPepper} when this program has no index root
+   */
+  blindIndex(value: unknown, { table, column, tenant, type = "text", ...options }: BlindIndexPlace): BlindIndex {
+    return records.blindIndexAt(this.#tools.indexRoot, { table, column, tenant }, type, options, value) as BlindIndex
+  }
+
+  // --- Records ---
+
+  /**
+   * Seals an object into the columns of a row.
+   *
+   * @throws {EncryptionFailed} when a field cannot be sealed; it names it
+   */
+  async sealRecord<S extends AnySchema, O extends Input<S>>(
+    schema: S,
+    object: O & NoStoredValues<O> & Exact<O, Input<S>>,
+    options?: CallOptions,
+  ): Promise<SealedRow<S>> {
+    return (await records.sealRecord(this.#tools, schema, object, options)) as SealedRow<S>
+  }
+
+  /** Seals objects into rows, in their order, with one data key for many rows within the limits of the cache. The first failure ends it. */
+  async sealRecords<S extends AnySchema, O extends Input<S>>(
+    schema: S,
+    objects: readonly (O & NoStoredValues<O> & Exact<O, Input<S>>)[],
+    options?: CallOptions,
+  ): Promise<SealedRow<S>[]> {
+    return (await records.sealRecords(this.#tools, schema, objects, options)) as SealedRow<S>[]
+  }
+
+  /**
+   * Opens a row into an object. Nothing is returned unless every field opens.
+   *
+   * @throws {InvalidFormat} when a column is missing, or is not sealed
+   * @throws {DecryptionFailed} when a column belongs elsewhere, or was changed
+   */
+  async openRecord<S extends AnySchema>(schema: S, row: StoredRow<S>, options?: CallOptions): Promise<Opened<S>> {
+    return (await records.openRecord(this.#tools, schema, row, options)) as Opened<S>
+  }
+
+  /** Seals the fields that changed, with the row's own data key; only their columns are returned. */
+  async updateRecord<S extends AnySchema, P extends Patch<S>>(
+    schema: S,
+    row: StoredRow<S>,
+    patch: P & NoStoredValues<P> & Exact<P, Patch<S>>,
+    options?: CallOptions,
+  ): Promise<Partial<SealedRow<S>>> {
+    return (await records.updateRecord(this.#tools, schema, row, patch, options)) as Partial<SealedRow<S>>
+  }
+
+  /** Wraps a row's data key anew, under the current versions; the columns stay as they are, byte for byte. */
+  async rewrapRecord<S extends AnySchema>(
+    schema: S,
+    row: StoredRow<S>,
+    options?: CallOptions,
+  ): Promise<{ dek_encrypted: Uint8Array; key_version: number }> {
+    return (await records.rewrapRecord(this.#tools, schema, row, options)) as {
+      dek_encrypted: Uint8Array
+      key_version: number
+    }
+  }
+
+  /** Whether a value is the one that a row's field is the hash of. */
+  async compareRecordHash<S extends AnySchema>(
+    schema: S,
+    row: StoredRow<S>,
+    field: HashedKeys<S>,
+    value: string | Uint8Array,
+    options?: CallOptions,
+  ): Promise<boolean> {
+    return await records.compareRecordHash(this.#tools, schema, row, field, value, options)
+  }
+
+  /** The column and the index to look a value up by. */
+  lookup<S extends AnySchema, const K extends IndexedKeys<S>, const Name extends string = "index">(
+    schema: S,
+    field: K,
+    value: FieldValue<S, K>,
+    options?: LookupOptions<Name & IndexNames<S, K>>,
+  ): { [Column in IndexColumn<K, Name>]: BlindIndex } {
+    return records.lookup(this.#tools, schema, field, value, options) as {
+      [Column in IndexColumn<K, Name>]: BlindIndex
+    }
+  }
+
+  /** Opens the rows that a look-up found, and keeps those whose value is the one looked for: an index may be shared by chance. */
+  async openMatches<S extends AnySchema, const K extends IndexedKeys<S>>(
+    schema: S,
+    rows: readonly StoredRow<S>[],
+    field: K,
+    value: FieldValue<S, K>,
+    options?: CallOptions & LookupOptions<IndexNames<S, K>>,
+  ): Promise<Opened<S>[]> {
+    return (await records.openMatches(this.#tools, schema, rows, field, value, options)) as Opened<S>[]
+  }
+
+  // --- Operations ---
+
+  /** What was counted since the start. */
+  stats(): CryptoStats {
+    const { keyring, cache } = this.#state.dataKeys
+    return { kms: { ...keyring.calls }, cache: cache.stats() }
+  }
+
+  /** Forgets every cached data key, now; the next use asks the KMS. */
+  invalidate(): void {
+    this.#tools.dataKeys.cache.invalidate()
+  }
+
+  /** Forgets every key and lets go of the services that were named by URI. Calling it twice is calling it once. */
+  async close(): Promise<void> {
+    if (this.#closed) return
+    this.#closed = true
+    this.#state.dataKeys.cache.invalidate()
+    await this.#release()
+  }
+
+  /** `await using crypto = await newCrypto(…)` closes it at the end of the block. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close()
+  }
+}

@@ -1,0 +1,215 @@
+/**
+ * Data keys for those who seal and open: from the cache, else from the key-encryption keys.
+ *
+ * @module
+ */
+import { hex, latin1, wipe } from "../bytes.ts"
+import { type Header, type KeyEntry, providerOf } from "../cipher/envelope.ts"
+import type { CallOptions, KeyDescription, WrappedDEK } from "../contracts.ts"
+import { DecryptionFailed, KeyNotAllowed, KeyNotFound, type Try } from "../errors.ts"
+import { DataKey, type SealingKey } from "./dek.ts"
+import type { DEKCache, Use } from "./dek-cache.ts"
+import { type AllowedEntry, contradictsItself, type Keyring, tryOf } from "./keyring.ts"
+
+/** The data keys of one program. */
+export class DataKeys {
+  /** The key-encryption keys. */
+  readonly keyring: Keyring
+  /** The data keys that are kept. */
+  readonly cache: DEKCache<SealingKey, DataKey>
+
+  constructor(keyring: Keyring, cache: DEKCache<SealingKey, DataKey>) {
+    this.keyring = keyring
+    this.cache = cache
+  }
+
+  /** Seals with a data key; `partition` keeps the keys of one tenant from serving another. */
+  async seal<Result>(
+    partition: string,
+    use: Use,
+    options: CallOptions,
+    seal: (key: SealingKey) => Result,
+  ): Promise<Result> {
+    const lease = await this.cache.seal(partition, use, (call) => this.keyring.generate(call), options)
+    try {
+      return seal(lease.value)
+    } finally {
+      lease.release()
+    }
+  }
+
+  /**
+   * Opens with the first allowed key that fits.
+   *
+   * @param attempt opens with a key, or says `undefined` when the data is not committed to it; what it throws is final
+   * @throws {KeyNotAllowed} when no entry names a key of this program
+   * @throws {DecryptionFailed} when no key fits; it lists the tries
+   * @throws {KMSError} when a key could not be asked and no other fitted
+   */
+  async open<Result>(
+    header: Header,
+    options: CallOptions,
+    attempt: (dek: DataKey) => Result | undefined,
+  ): Promise<Result> {
+    const tries: Try[] = []
+    let unasked: unknown
+    for (const allowed of this.#allowed(header)) {
+      if (contradictsItself(allowed.entry)) {
+        tries.push({ ...tryOf(allowed.entry, undefined), code: "INVALID_FORMAT" })
+        continue
+      }
+      const lease = await this.#lease(allowed, header.dekID, options).catch((error: unknown) => {
+        // The caller's own abort ends it all; a key that fails gives way to the next.
+        options.signal?.throwIfAborted()
+        tries.push(tryOf(allowed.entry, error))
+        if (!(error instanceof DecryptionFailed)) unasked = error
+      })
+      if (!lease) continue
+      try {
+        const result = attempt(lease.value)
+        if (result !== undefined) return result
+        tries.push(tryOf(allowed.entry, undefined))
+      } finally {
+        lease.release()
+      }
+    }
+    throw unasked ?? new DecryptionFailed(tries)
+  }
+
+  /** Tries every allowed key, one by one and not from the cache. */
+  async tryEach(
+    header: Header,
+    options: CallOptions,
+    attempt: (dek: DataKey) => boolean,
+  ): Promise<(Try & { readonly ok: boolean })[]> {
+    const results: (Try & { readonly ok: boolean })[] = []
+    for (const allowed of this.#allowed(header)) {
+      let ok = false
+      let failure: unknown
+      try {
+        const dek = new DataKey(header.dekID, await this.keyring.unwrap(allowed, header.dekID, options))
+        ok = attempt(dek)
+        dek.destroy()
+      } catch (error) {
+        options.signal?.throwIfAborted()
+        failure = error
+      }
+      results.push({ ...tryOf(allowed.entry, failure), ...(ok ? { code: "OK" } : {}), ok })
+    }
+    return results
+  }
+
+  /**
+   * Wraps the data key of a header anew, under the current version of every key that wraps. Entries of keys that are not
+   * this program's stay as they are.
+   *
+   * @param fits whether the unwrapped key is the right one
+   */
+  async rewrap(
+    header: Header,
+    options: CallOptions,
+    fits: (dek: DataKey) => boolean,
+  ): Promise<{ keys: KeyEntry[]; kekVersion: number }> {
+    const mine = this.#allowed(header)
+    const tries: Try[] = []
+    let unasked: unknown
+    for (const allowed of mine) {
+      let bytes: Uint8Array | undefined
+      try {
+        bytes = await this.keyring.unwrap(allowed, header.dekID, options)
+        if (fits(new DataKey(header.dekID, Uint8Array.from(bytes)))) {
+          const { keys, kekVersion } = await this.keyring.wrap(bytes, header.dekID, options)
+          const kept = header.keys.filter((entry) => !mine.some((each) => each.entry === entry))
+          return { keys: [...keys, ...kept], kekVersion }
+        }
+        tries.push(tryOf(allowed.entry, undefined))
+      } catch (error) {
+        options.signal?.throwIfAborted()
+        if (bytes !== undefined) throw error
+        tries.push(tryOf(allowed.entry, error))
+        if (!(error instanceof DecryptionFailed)) unasked = error
+      } finally {
+        if (bytes) wipe(bytes)
+      }
+    }
+    throw unasked ?? new DecryptionFailed(tries)
+  }
+
+  // --- The key-encryption key ---
+
+  /** Makes a new version of the first key and seals with it from now on. */
+  async rotate(options: CallOptions): Promise<KeyDescription> {
+    const { kms, keyID } = await this.keyring.primary(options)
+    if (!kms.rotateKey) {
+      throw new KeyNotFound(`Cannot rotate the key "${keyID}": the provider "${kms.provider}" does not rotate keys`, {
+        provider: kms.provider,
+        operation: "rotateKey",
+        hint: "name a new key with withKEKAlias and this one with withRetiredKEK",
+      })
+    }
+    this.keyring.calls.rotateKey++
+    const rotated = await kms.rotateKey(keyID, options)
+    this.cache.invalidate()
+    return rotated
+  }
+
+  /** The first key and its versions. */
+  async describe(options: CallOptions): Promise<KeyDescription> {
+    const { kms, keyID } = await this.keyring.primary(options)
+    return await kms.describeKey(keyID, options)
+  }
+
+  /** The id of the key that a version belongs to. */
+  async keyIDForVersion(version: number, options: CallOptions): Promise<string> {
+    const { kms } = await this.keyring.primary(options)
+    const { keyID, versions } = await this.describe(options)
+    if (versions.some((each) => each.version === version)) return keyID
+    throw new KeyNotFound(`Cannot find the key "${keyID}": it has no version ${version}`, {
+      provider: kms.provider,
+      operation: "describeKey",
+    })
+  }
+
+  /** Unwraps a data key that was kept apart from data. */
+  async unwrap(
+    { ciphertext, keyID, version }: WrappedDEK,
+    dekID: Uint8Array,
+    options: CallOptions,
+  ): Promise<Uint8Array> {
+    const entries = this.keyring.named(keyID).map((name) => ({ ...name, version, wrapped: ciphertext }))
+    const [allowed] = this.#allowed({ dekID, hasContext: false, keys: entries })
+    return await this.keyring.unwrap(allowed as AllowedEntry, dekID, options)
+  }
+
+  #allowed({ keys }: Header): AllowedEntry[] {
+    const allowed = this.keyring.allowed(keys)
+    if (allowed.length > 0) return allowed
+    const names = keys.map((entry) => `${providerOf(entry).name} "${providerOf(entry).keyID}"`)
+    throw new KeyNotAllowed(
+      keys.length === 0
+        ? "Cannot open an envelope: it holds no key"
+        : `Cannot open an envelope: this program allows none of its keys: ${names.join(", ")}`,
+      {
+        hint:
+          keys.length === 0
+            ? "give its data key: open(envelope, context, { dek, dekID })"
+            : "if it may be opened here, name the key with withRetiredKEK",
+      },
+    )
+  }
+
+  #lease(
+    allowed: AllowedEntry,
+    dekID: Uint8Array,
+    options: CallOptions,
+  ): ReturnType<DEKCache<SealingKey, DataKey>["open"]> {
+    const { provider, ref, version, wrapped } = allowed.entry
+    // Everything that the answer depends on; lengths keep the parts apart.
+    const id = `${provider}/${version}/${hex(dekID)}/${ref.length}/${ref}/${latin1(wrapped)}`
+    return this.cache.open(
+      id,
+      async (call) => new DataKey(dekID, await this.keyring.unwrap(allowed, dekID, call)),
+      options,
+    )
+  }
+}

@@ -1,0 +1,339 @@
+/**
+ * Data keys that were paid for with a KMS call, kept for a while within hard limits. One side seals, one opens.
+ *
+ * Use is reserved before it happens; one flight serves all who wait for the same key; a failed flight is never kept; an
+ * abort drops the caller who asked for it. A key that leaves the cache is destroyed when its last lease ends.
+ *
+ * @module
+ */
+import type { CallOptions, Clock } from "../contracts.ts"
+
+/** The limits of the cache; each is hard. */
+export interface DEKCacheOptions {
+  /** How long a key is used, from when it came; not from its last use. @default {300_000} */
+  readonly maxAgeMs?: number
+  /** How many messages a key seals; one `seal` or one record is one message. @default {1_048_576} */
+  readonly maxMessages?: number
+  /** How many bytes a key seals. @default {68_719_476_736} */
+  readonly maxBytes?: number
+  /** How many keys each side holds; the one that was not used for longest leaves first. @default {1_000} */
+  readonly capacity?: number
+}
+
+/** The limits where the program names none. */
+export const DEK_CACHE_DEFAULTS: Required<DEKCacheOptions> = {
+  maxAgeMs: 300_000,
+  maxMessages: 2 ** 20,
+  maxBytes: 2 ** 36,
+  capacity: 1000,
+}
+
+/** Why a key left the cache. */
+export type Eviction = "age" | "messages" | "bytes" | "capacity" | "invalidated"
+
+/** What the cache counted since it was made. */
+export interface DEKCacheStats {
+  /** Keys that were there. */
+  readonly hits: number
+  /** Keys that had to be fetched. */
+  readonly misses: number
+  /** Callers who waited for a fetch that another had begun. */
+  readonly coalesced: number
+  /** Keys that left, by reason. */
+  readonly evictions: Readonly<Record<Eviction, number>>
+  /** Keys that are there now, on both sides. */
+  readonly size: number
+}
+
+/** The use of a key that cannot be taken away before it is released. */
+export interface Lease<Value> {
+  readonly value: Value
+  /** Ends the use. Calling it twice is calling it once. */
+  release(): void
+}
+
+interface Destroyable {
+  destroy(): void
+}
+
+interface Entry<Value> {
+  readonly value: Value
+  readonly bornAt: number
+  leases: number
+  evicted: boolean
+  messages: number
+  bytes: number
+}
+
+/** What one use takes from a key's limits. */
+export interface Use {
+  readonly messages: number
+  readonly bytes: number
+}
+
+const OPENING: Use = { messages: 0, bytes: 0 }
+
+/** The cache of one program. */
+export class DEKCache<Sealing extends Destroyable, Opening extends Destroyable> {
+  readonly #sealing: Side<Sealing>
+  readonly #opening: Side<Opening>
+  readonly #counters = {
+    hits: 0,
+    misses: 0,
+    coalesced: 0,
+    evictions: { age: 0, messages: 0, bytes: 0, capacity: 0, invalidated: 0 },
+  }
+
+  constructor(limits: Required<DEKCacheOptions>, clock: Clock) {
+    this.#sealing = new Side(limits, clock, this.#counters)
+    this.#opening = new Side(limits, clock, this.#counters)
+  }
+
+  /** A key to seal with, reserved for this use. Keys of one partition never serve another. */
+  seal(
+    partition: string,
+    use: Use,
+    make: (options: CallOptions) => Promise<Sealing>,
+    options: CallOptions = {},
+  ): Promise<Lease<Sealing>> {
+    return this.#sealing.lease(partition, use, make, options)
+  }
+
+  /** The key of stored data. `id` is all that was given to the KMS. */
+  open(
+    id: string,
+    load: (options: CallOptions) => Promise<Opening>,
+    options: CallOptions = {},
+  ): Promise<Lease<Opening>> {
+    return this.#opening.lease(id, OPENING, load, options)
+  }
+
+  /** Forgets every key; a fetch that is under way serves those who wait for it and is not kept. */
+  invalidate(): void {
+    this.#sealing.clear()
+    this.#opening.clear()
+  }
+
+  /** What was counted so far. */
+  stats(): DEKCacheStats {
+    return {
+      ...this.#counters,
+      evictions: { ...this.#counters.evictions },
+      size: this.#sealing.size + this.#opening.size,
+    }
+  }
+}
+
+interface Counters {
+  hits: number
+  misses: number
+  coalesced: number
+  readonly evictions: Record<Eviction, number>
+}
+
+class Side<Value extends Destroyable> {
+  readonly #limits: Required<DEKCacheOptions>
+  readonly #clock: Clock
+  readonly #counters: Counters
+  readonly #entries = new Map<string, Entry<Value>>()
+  readonly #flights = new Map<string, Flight<Entry<Value>>>()
+  #generation = 0
+
+  constructor(limits: Required<DEKCacheOptions>, clock: Clock, counters: Counters) {
+    this.#limits = limits
+    this.#clock = clock
+    this.#counters = counters
+  }
+
+  get size(): number {
+    return this.#entries.size
+  }
+
+  async lease(
+    id: string,
+    use: Use,
+    fetch: (options: CallOptions) => Promise<Value>,
+    options: CallOptions,
+  ): Promise<Lease<Value>> {
+    options.signal?.throwIfAborted()
+    const cached = this.#find(id, use)
+    if (cached) {
+      this.#counters.hits++
+      return this.#lend(cached, use)
+    }
+    if (this.#limits.capacity === 0 || use.bytes > this.#limits.maxBytes || use.messages > this.#limits.maxMessages) {
+      this.#counters.misses++
+      return this.#lend(this.#entry(await fetch(options), true), use)
+    }
+    for (;;) {
+      // Those who waited share the key as far as its limits go; the rest fetch the next one together.
+      const lease = await this.#join(id, use, fetch, options)
+      if (lease) return lease
+      const other = this.#find(id, use)
+      if (other) return this.#lend(other, use)
+    }
+  }
+
+  clear(): void {
+    this.#generation++
+    this.#flights.clear()
+    for (const [id, entry] of this.#entries) this.#evict(id, entry, "invalidated")
+  }
+
+  #find(id: string, use: Use): Entry<Value> | undefined {
+    const entry = this.#entries.get(id)
+    if (!entry) return undefined
+    const reason = this.#clock.now() - entry.bornAt >= this.#limits.maxAgeMs ? "age" : this.#exhausted(entry, use)
+    if (reason) {
+      this.#evict(id, entry, reason)
+      return undefined
+    }
+    this.#entries.delete(id)
+    this.#entries.set(id, entry)
+    return entry
+  }
+
+  #exhausted(entry: Entry<Value>, use: Use): "messages" | "bytes" | undefined {
+    if (entry.messages + use.messages > this.#limits.maxMessages) return "messages"
+    if (entry.bytes + use.bytes > this.#limits.maxBytes) return "bytes"
+    return undefined
+  }
+
+  #join(
+    id: string,
+    use: Use,
+    fetch: (options: CallOptions) => Promise<Value>,
+    options: CallOptions,
+  ): Promise<Lease<Value> | undefined> {
+    const take = (entry: Entry<Value>): Lease<Value> | undefined =>
+      this.#exhausted(entry, use) ? undefined : this.#lend(entry, use)
+    const underWay = this.#flights.get(id)
+    if (underWay) {
+      this.#counters.coalesced++
+      return underWay.join(take, options.signal)
+    }
+    this.#counters.misses++
+    const generation = this.#generation
+    const forget = (): void => {
+      if (this.#flights.get(id) === flight) this.#flights.delete(id)
+    }
+    const flight: Flight<Entry<Value>> = new Flight(
+      async (signal) => {
+        try {
+          const value = await fetch({ signal })
+          const keep = generation === this.#generation && !signal.aborted
+          const entry = this.#entry(value, !keep)
+          entry.leases++ // the flight's own, until everybody who waited took theirs
+          if (keep) this.#keep(id, entry)
+          return entry
+        } finally {
+          forget()
+        }
+      },
+      forget,
+      (entry) => this.#giveBack(entry),
+    )
+    this.#flights.set(id, flight)
+    return flight.join(take, options.signal)
+  }
+
+  #entry(value: Value, evicted: boolean): Entry<Value> {
+    return { value, bornAt: this.#clock.now(), leases: 0, evicted, messages: 0, bytes: 0 }
+  }
+
+  #keep(id: string, entry: Entry<Value>): void {
+    const before = this.#entries.get(id)
+    if (before) this.#evict(id, before, "age")
+    this.#entries.set(id, entry)
+    for (const [oldest, other] of this.#entries) {
+      if (this.#entries.size <= this.#limits.capacity) break
+      this.#evict(oldest, other, "capacity")
+    }
+  }
+
+  #evict(id: string, entry: Entry<Value>, reason: Eviction): void {
+    this.#entries.delete(id)
+    this.#counters.evictions[reason]++
+    entry.evicted = true
+    if (entry.leases === 0) entry.value.destroy()
+  }
+
+  #lend(entry: Entry<Value>, use: Use): Lease<Value> {
+    entry.messages += use.messages
+    entry.bytes += use.bytes
+    entry.leases++
+    let released = false
+    return {
+      value: entry.value,
+      release: () => {
+        if (released) return
+        released = true
+        this.#giveBack(entry)
+      },
+    }
+  }
+
+  #giveBack(entry: Entry<Value>): void {
+    entry.leases--
+    if (entry.evicted && entry.leases === 0) entry.value.destroy()
+  }
+}
+
+/** One call that several wait for. An abort drops the caller who asked for it; the call itself stops when nobody is left. */
+class Flight<Value> {
+  readonly #controller = new AbortController()
+  readonly #result: Promise<Value>
+  readonly #abandon: () => void
+  #waiting = 0
+  #settled = false
+
+  /**
+   * @param start the call
+   * @param abandon runs when nobody is left before the call ended
+   * @param end takes the value back when everybody who waited had it
+   */
+  constructor(start: (signal: AbortSignal) => Promise<Value>, abandon: () => void, end: (value: Value) => void) {
+    this.#abandon = abandon
+    this.#result = start(this.#controller.signal)
+    const settle = (): void => {
+      this.#settled = true
+    }
+    // Registered before any waiter: it runs first, and what it starts runs after them all.
+    this.#result.then((value) => {
+      settle()
+      queueMicrotask(() => end(value))
+    }, settle)
+  }
+
+  join<Result>(take: (value: Value) => Result, signal: AbortSignal | undefined): Promise<Result> {
+    this.#waiting++
+    return new Promise((resolve, reject) => {
+      let left = false
+      const leave = (): void => {
+        left = true
+        signal?.removeEventListener("abort", abort)
+        this.#waiting--
+      }
+      const abort = (): void => {
+        leave()
+        reject(signal?.reason)
+        if (this.#waiting > 0 || this.#settled) return
+        this.#abandon()
+        this.#controller.abort(signal?.reason)
+      }
+      signal?.addEventListener("abort", abort, { once: true })
+      this.#result.then(
+        (value) => {
+          if (left) return
+          leave()
+          resolve(take(value))
+        },
+        (error) => {
+          if (left) return
+          leave()
+          reject(error)
+        },
+      )
+    })
+  }
+}

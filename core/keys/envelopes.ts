@@ -1,0 +1,163 @@
+/**
+ * Self-contained envelopes: a value with its wrapped data key. FORMATS §3.
+ *
+ * @module
+ */
+import { abytes, concat, equal, fromHex, hex } from "../bytes.ts"
+import { isCommittedTo, openMessage, sealMessage } from "../cipher/cobblestone.ts"
+import { type Context, encodeContext } from "../cipher/context.ts"
+import {
+  bodyContext,
+  encodeHeader,
+  type Header,
+  type ParsedEnvelope,
+  parseEnvelope,
+  parseHeader,
+  providerOf,
+} from "../cipher/envelope.ts"
+import type { CallOptions } from "../contracts.ts"
+import { DecryptionFailed, KeyNotAllowed, type Try } from "../errors.ts"
+import type { DataKeys } from "./data-keys.ts"
+import { DataKey, type SealingKey } from "./dek.ts"
+
+const NO_PAIRS = 2
+
+/** What {@link openEnvelope} takes beside the bytes and the context. */
+export interface OpenOptions extends CallOptions {
+  /** The data key of an envelope that holds none, 32 bytes. */
+  readonly dek?: Uint8Array
+  /** The id of that data key, 32 hex digits. */
+  readonly dekID?: string
+}
+
+/** One key of an envelope. */
+export interface InspectedKey {
+  readonly provider: string
+  readonly keyID: string
+  readonly version: number
+  /** Bytes of the wrapped key. */
+  readonly wrappedBytes: number
+}
+
+/** What an envelope tells without a key. Nothing of it is authenticated. */
+export interface Inspection {
+  readonly version: 2
+  readonly suite: "Cobblestone-256"
+  /** 32 hex digits. */
+  readonly dekID: string
+  /** Whether a context must be given to open it. */
+  readonly hasContext: boolean
+  readonly keys: readonly InspectedKey[]
+  /** Bytes of the body; 0 in a row's `dek_encrypted`. */
+  readonly bodyBytes: number
+}
+
+/** What trying one key of an envelope gave. */
+export interface Verification extends Try {
+  /** Whether this key opens the envelope. */
+  readonly ok: boolean
+}
+
+/** Seals one message with a key. The salt is new random bytes; anything else is for known-answer tests. */
+export function sealWith(
+  key: Pick<SealingKey, "dek" | "keys">,
+  plaintext: Uint8Array,
+  encodedContext: Uint8Array,
+  salt?: Uint8Array,
+): Uint8Array {
+  const header: Header = { dekID: key.dek.id, hasContext: encodedContext.length > NO_PAIRS, keys: key.keys }
+  return sealMessage(key.dek.key, bodyContext(header, encodedContext), plaintext, encodeHeader(header), salt)
+}
+
+/** Seals a value into an envelope. */
+export function sealEnvelope(
+  dataKeys: DataKeys,
+  plaintext: Uint8Array,
+  context: Context | undefined,
+  options: CallOptions = {},
+): Promise<Uint8Array> {
+  abytes(plaintext, undefined, "plaintext")
+  const encoded = encodeContext(context)
+  return dataKeys.seal("", { messages: 1, bytes: plaintext.length }, options, (key) =>
+    sealWith(key, plaintext, encoded),
+  )
+}
+
+/** Opens an envelope. */
+export async function openEnvelope(
+  dataKeys: DataKeys,
+  envelope: Uint8Array,
+  context: Context | undefined,
+  options: OpenOptions = {},
+): Promise<Uint8Array> {
+  abytes(envelope, undefined, "envelope")
+  const { parsed, binding } = prepare(envelope, context)
+  const attempt = (dek: DataKey): Uint8Array | undefined => openMessage(dek.key, binding, parsed.body)
+  if (options.dek === undefined) return await dataKeys.open(parsed, options, attempt)
+  const plaintext = attempt(supplied(parsed, options.dek, options.dekID ?? ""))
+  if (plaintext === undefined) throw new DecryptionFailed()
+  return plaintext
+}
+
+function supplied({ dekID }: Header, dek: Uint8Array, id: string): DataKey {
+  if (!equal(fromHex(id, "the id of a data key"), dekID)) {
+    throw new KeyNotAllowed("Cannot open an envelope: the data key given is that of another id")
+  }
+  return new DataKey(dekID, Uint8Array.from(dek))
+}
+
+// Everything that can be refused without asking anybody is refused here.
+function prepare(envelope: Uint8Array, context: Context | undefined): { parsed: ParsedEnvelope; binding: Uint8Array } {
+  const encoded = encodeContext(context)
+  const parsed = parseEnvelope(envelope)
+  if (parsed.hasContext !== encoded.length > NO_PAIRS) throw new DecryptionFailed()
+  return { parsed, binding: bodyContext(parsed, encoded) }
+}
+
+/**
+ * Wraps an envelope's data key anew; the body stays as it is, byte for byte.
+ *
+ * @param context as it was sealed with: the key must be the right one before its old wraps go
+ */
+export async function rewrapEnvelope(
+  dataKeys: DataKeys,
+  envelope: Uint8Array,
+  context: Context | undefined,
+  options: CallOptions = {},
+): Promise<Uint8Array> {
+  abytes(envelope, undefined, "envelope")
+  const { parsed, binding } = prepare(envelope, context)
+  const { keys } = await dataKeys.rewrap(parsed, options, (dek) => isCommittedTo(dek.key, binding, parsed.body))
+  return concat(encodeHeader({ ...parsed, keys }), parsed.body)
+}
+
+/** Tries every key of an envelope that this program allows, so that one that is lost shows while another still works. */
+export async function verifyEnvelope(
+  dataKeys: DataKeys,
+  envelope: Uint8Array,
+  context: Context | undefined,
+  options: CallOptions = {},
+): Promise<Verification[]> {
+  abytes(envelope, undefined, "envelope")
+  const { parsed, binding } = prepare(envelope, context)
+  return await dataKeys.tryEach(parsed, options, (dek) => openMessage(dek.key, binding, parsed.body) !== undefined)
+}
+
+/** What an envelope, or a row's `dek_encrypted`, tells without a key. */
+export function inspectEnvelope(envelope: Uint8Array): Inspection {
+  abytes(envelope, undefined, "envelope")
+  const { dekID, hasContext, keys, body } = parseHeader(envelope)
+  return {
+    version: 2,
+    suite: "Cobblestone-256",
+    dekID: hex(dekID),
+    hasContext,
+    keys: keys.map((entry) => ({
+      provider: providerOf(entry).name,
+      keyID: providerOf(entry).keyID,
+      version: entry.version,
+      wrappedBytes: entry.wrapped.length,
+    })),
+    bodyBytes: body.length,
+  }
+}

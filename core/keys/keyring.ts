@@ -1,0 +1,211 @@
+/**
+ * The key-encryption keys of a program, in its order: what wraps new data keys, and what may be asked to unwrap stored ones.
+ * Data never says which key to call: an entry whose key is not in the ring is skipped without a call.
+ *
+ * @module
+ */
+import { hex, latin1, wipe } from "../bytes.ts"
+import type { Context } from "../cipher/context.ts"
+import { type KeyEntry, keyName, PROVIDERS, providerOf } from "../cipher/envelope.ts"
+import type { CallOptions, Clock, KeyManagementService, WrappedDEK } from "../contracts.ts"
+import { EncxError, KMSUnavailable, type Try } from "../errors.ts"
+import { DataKey, DEK_LENGTH, generateDEK, generateDEKID, type SealingKey } from "./dek.ts"
+
+/** A key-encryption key as the program names it. */
+export interface KEK {
+  /** The service that holds it. */
+  readonly kms: KeyManagementService
+  /** Its alias, or its id. */
+  readonly alias: string
+  /** Whether new data keys are wrapped under it, too. */
+  readonly wraps: boolean
+}
+
+/** How often each method of a KMS was called. */
+export type KMSCalls = Record<"getKeyID" | "generateDEK" | "encryptDEK" | "decryptDEK" | "rotateKey", number>
+
+/** An alias resolves anew after this time, so that one that was moved takes effect in a running program. */
+const ALIAS_MAX_AGE_MS = 600_000
+
+/** What the KMS is given beside a data key: our two pairs and the program's own. FORMATS §2. */
+export function kmsContext(dekID: Uint8Array, fixed: Context): Context {
+  return { ...fixed, purpose: "encx.v2.dek", dek_id: hex(dekID) }
+}
+
+interface Ring extends KEK {
+  /** Every id that the alias resolved to while this program ran, the latest first. */
+  keyIDs: string[]
+  resolvedAt: number
+}
+
+/** The key-encryption keys of one program. */
+export class Keyring {
+  readonly #keks: readonly Ring[]
+  readonly #context: Context
+  readonly #clock: Clock
+  /** How often each method was called. */
+  readonly calls: KMSCalls = { getKeyID: 0, generateDEK: 0, encryptDEK: 0, decryptDEK: 0, rotateKey: 0 }
+
+  constructor(keks: readonly KEK[], context: Context, clock: Clock) {
+    this.#keks = keks.map((kek) => ({ ...kek, keyIDs: [], resolvedAt: Number.NEGATIVE_INFINITY }))
+    this.#context = context
+    this.#clock = clock
+  }
+
+  /** The key that is asked first: its service and its resolved id. */
+  async primary(options: CallOptions = {}): Promise<{ kms: KeyManagementService; keyID: string }> {
+    const [first] = this.#keks as [Ring]
+    return { kms: first.kms, keyID: await this.#resolve(first, options) }
+  }
+
+  /** Resolves every alias. */
+  async resolve(options: CallOptions = {}): Promise<void> {
+    await Promise.all(this.#keks.map((kek) => this.#resolve(kek, options)))
+  }
+
+  async #resolve(kek: Ring, options: CallOptions): Promise<string> {
+    const age = this.#clock.now() - kek.resolvedAt
+    if (age >= ALIAS_MAX_AGE_MS) {
+      this.calls.getKeyID++
+      const keyID = await kek.kms.getKeyID(kek.alias, options)
+      kek.keyIDs = [keyID, ...kek.keyIDs.filter((known) => known !== keyID)]
+      kek.resolvedAt = this.#clock.now()
+    }
+    return kek.keyIDs[0] as string
+  }
+
+  // --- Wrapping ---
+
+  /** Makes a data key and wraps it under every key that wraps. */
+  async generate(options: CallOptions = {}): Promise<SealingKey> {
+    const id = generateDEKID()
+    const [first, ...others] = this.#keks.filter((kek) => kek.wraps) as [Ring, ...Ring[]]
+    const { plaintext, ...wrapped } = await this.#generate(first, kmsContext(id, this.#context), options)
+    try {
+      const rest = await Promise.all(
+        others.map((kek) => this.#encrypt(kek, plaintext, kmsContext(id, this.#context), options)),
+      )
+      const keys = [entryOf(first, wrapped), ...rest.map((each, i) => entryOf(others[i] as Ring, each))]
+      const dek = new DataKey(id, plaintext)
+      return { dek, keys, kekVersion: wrapped.version, destroy: () => dek.destroy() }
+    } finally {
+      wipe(plaintext)
+    }
+  }
+
+  async #generate(kek: Ring, context: Context, options: CallOptions): Promise<WrappedDEK & { plaintext: Uint8Array }> {
+    if (!kek.kms.generateDEK) {
+      const plaintext = generateDEK()
+      return { plaintext, ...(await this.#encrypt(kek, plaintext, context, options)) }
+    }
+    const keyID = await this.#resolve(kek, options)
+    this.calls.generateDEK++
+    const made = await kek.kms.generateDEK(keyID, context, options)
+    if (made.plaintext.length !== DEK_LENGTH) {
+      throw refusedAnswer(kek, "generateDEK", `it made a data key of ${made.plaintext.length} bytes, not ${DEK_LENGTH}`)
+    }
+    return { plaintext: made.plaintext, ...checked(kek, "generateDEK", keyID, made) }
+  }
+
+  async #encrypt(kek: Ring, dek: Uint8Array, context: Context, options: CallOptions): Promise<WrappedDEK> {
+    const keyID = await this.#resolve(kek, options)
+    this.calls.encryptDEK++
+    return checked(kek, "encryptDEK", keyID, await kek.kms.encryptDEK(keyID, dek, context, options))
+  }
+
+  /** Wraps a data key that exists already under every key that wraps. */
+  async wrap(
+    dek: Uint8Array,
+    dekID: Uint8Array,
+    options: CallOptions = {},
+  ): Promise<{ keys: KeyEntry[]; kekVersion: number }> {
+    const wrapping = this.#keks.filter((kek) => kek.wraps)
+    const wraps = await Promise.all(
+      wrapping.map((kek) => this.#encrypt(kek, dek, kmsContext(dekID, this.#context), options)),
+    )
+    return {
+      keys: wraps.map((each, i) => entryOf(wrapping[i] as Ring, each)),
+      kekVersion: (wraps[0] as WrappedDEK).version,
+    }
+  }
+
+  /** Wraps a data key under the first key alone. */
+  async wrapOne(dek: Uint8Array, dekID: Uint8Array, options: CallOptions = {}): Promise<WrappedDEK> {
+    return await this.#encrypt(this.#keks[0] as Ring, dek, kmsContext(dekID, this.#context), options)
+  }
+
+  // --- Unwrapping ---
+
+  /** How entries of a key id are written, for every service of the ring. */
+  named(keyID: string): Pick<KeyEntry, "provider" | "ref">[] {
+    return [...new Set(this.#keks.map(({ kms }) => kms.provider))].map((provider) => keyName(provider, keyID))
+  }
+
+  /** The entries that this program may open, in the order in which it configured their keys. */
+  allowed(keys: readonly KeyEntry[]): AllowedEntry[] {
+    return this.#keks.flatMap((kek) =>
+      kek.keyIDs.flatMap((keyID) => {
+        const name = keyName(kek.kms.provider, keyID)
+        return keys
+          .filter((entry) => entry.provider === name.provider && entry.ref === name.ref)
+          .map((entry) => ({ entry, kms: kek.kms, keyID }))
+      }),
+    )
+  }
+
+  /**
+   * Unwraps an entry.
+   *
+   * @returns 32 bytes; the caller wipes them
+   */
+  async unwrap({ entry, kms, keyID }: AllowedEntry, dekID: Uint8Array, options: CallOptions = {}): Promise<Uint8Array> {
+    this.calls.decryptDEK++
+    const wrapped = { ciphertext: entry.wrapped, keyID, version: entry.version }
+    const dek = await kms.decryptDEK(wrapped, kmsContext(dekID, this.#context), options)
+    if (dek.length === DEK_LENGTH) return dek
+    wipe(dek)
+    throw new KMSUnavailable(`Cannot unwrap a data key: it has ${dek.length} bytes, not ${DEK_LENGTH}`, {
+      provider: kms.provider,
+      operation: "decryptDEK",
+    })
+  }
+}
+
+/** An entry whose key the program allows, and the service to ask. */
+export interface AllowedEntry {
+  readonly entry: KeyEntry
+  readonly kms: KeyManagementService
+  readonly keyID: string
+}
+
+/** How trying an entry ended, for the error that lists the tries. */
+export function tryOf(entry: KeyEntry, error: unknown): Try {
+  const code = error === undefined ? "COMMITMENT" : error instanceof EncxError ? error.code : "UNKNOWN"
+  return { provider: providerOf(entry).name, ref: entry.ref, version: entry.version, code }
+}
+
+/** Whether an entry contradicts itself: a Vault ciphertext names the version that wrapped it. FORMATS §3. */
+export function contradictsItself({ provider, version, wrapped }: KeyEntry): boolean {
+  if (provider !== PROVIDERS["vault-transit"]) return false
+  const prefix = `vault:v${version}:`
+  return latin1(wrapped.subarray(0, prefix.length)) !== prefix
+}
+
+function entryOf(kek: KEK, { ciphertext, keyID, version }: WrappedDEK): KeyEntry {
+  return { ...keyName(kek.kms.provider, keyID), version, wrapped: ciphertext }
+}
+
+// What a KMS answers is checked before it is stored: a wrap that names another key could never be opened again.
+function checked(
+  kek: Ring,
+  operation: string,
+  keyID: string,
+  { ciphertext, keyID: answered, version }: WrappedDEK,
+): WrappedDEK {
+  if (answered !== keyID) throw refusedAnswer(kek, operation, `it answered for the key "${answered}", not "${keyID}"`)
+  return { ciphertext, keyID, version }
+}
+
+function refusedAnswer(kek: Ring, operation: string, state: string): KMSUnavailable {
+  return new KMSUnavailable(`Cannot wrap a data key: ${state}`, { provider: kek.kms.provider, operation })
+}

@@ -1,0 +1,167 @@
+/**
+ * A schema of records: checked once, and all of it at once.
+ *
+ * @module
+ */
+
+import { InvalidConfiguration } from "../errors.ts"
+import { widthProblem } from "../hash/blind-index.ts"
+import { Field, type FieldSpec, type IndexOptions } from "./field.ts"
+import { NORMALISERS } from "./normalize.ts"
+import type { Fields, RowBinding, Schema, TenantKeys } from "./types.ts"
+import type { ValueType } from "./value.ts"
+
+/** How rows and tenants are told apart. */
+export interface RecordOptions<Row extends string, Tenant extends string> {
+  /**
+   * The plain field that holds the row's identity; or `generated`, and the library makes one (`record_id`, a UUIDv7), for
+   * databases that assign the key; or `unbound`: then values can be moved between the rows of one tenant.
+   */
+  readonly row: Row
+  /** The plain field that holds the tenant. @default {none} */
+  readonly tenant?: Tenant
+}
+
+/** The columns that a schema makes by itself. */
+export const DEK_COLUMN = "dek_encrypted"
+export const VERSION_COLUMN = "key_version"
+export const RECORD_ID = "record_id"
+const DEFAULT_INDEX = "index"
+
+/** A field's name as a column's: `birthDate` → `birth_date`. */
+export function snakeCase(name: string): string {
+  return name.replace(/([\p{Ll}\p{Nd}])(\p{Lu})/gu, "$1_$2").toLowerCase()
+}
+
+/** The column that holds the encrypted value. */
+export const encryptedColumn = (field: string): string => `${snakeCase(field)}_encrypted`
+/** The column that holds the hash. */
+export const hashColumn = (field: string): string => `${snakeCase(field)}_hash_secure`
+/** The column that holds a blind index. */
+export const indexColumn = (field: string, { name = DEFAULT_INDEX }: IndexOptions): string =>
+  name === DEFAULT_INDEX ? `${snakeCase(field)}_index` : `${snakeCase(field)}_${name}_index`
+/** The name of a blind index. */
+export const indexName = ({ name = DEFAULT_INDEX }: IndexOptions): string => name
+
+/** A field that is encrypted, hashed or both. */
+export interface SealedFieldSpec extends FieldSpec {
+  readonly name: string
+}
+
+/** The plain fields of a schema. */
+export function plainFields({ fields }: { readonly fields: Fields }): string[] {
+  return Object.keys(fields).filter((name) => !(fields[name] instanceof Field))
+}
+
+/** The sealed fields of a schema. */
+export function sealedFields({ fields }: { readonly fields: Fields }): SealedFieldSpec[] {
+  return Object.entries(fields).flatMap(([name, field]) => (field instanceof Field ? [{ name, ...field.spec }] : []))
+}
+
+/** The columns that a field is stored in. */
+export function columnsOf({ name, encrypted, hashed, indexes }: SealedFieldSpec): string[] {
+  return [
+    ...(encrypted ? [encryptedColumn(name)] : []),
+    ...indexes.map((index) => indexColumn(name, index)),
+    ...(hashed ? [hashColumn(name)] : []),
+  ]
+}
+
+/** A row with its columns in the order of the schema: what says how to read the others comes first and last. */
+export function inOrder<Row extends Readonly<Record<string, unknown>>>(
+  schema: { readonly fields: Fields },
+  row: Row,
+): Row {
+  const sealed = new Map(sealedFields(schema).map((field) => [field.name, columnsOf(field)]))
+  const columns = [
+    RECORD_ID,
+    ...Object.keys(schema.fields).flatMap((name) => sealed.get(name) ?? [name]),
+    DEK_COLUMN,
+    VERSION_COLUMN,
+  ]
+  return Object.fromEntries(
+    columns.filter((column) => Object.hasOwn(row, column)).map((column) => [column, row[column]]),
+  ) as Row
+}
+
+/**
+ * Describes the records of a table. `table` and the names of the fields are bound into every value: they are the schema's, and
+ * stay when a database or an ORM calls them otherwise.
+ *
+ * @throws {InvalidConfiguration} when the schema contradicts itself; it lists every problem
+ *
+ * @example A table of people
+ * ```ts
+ * const people = record("people", { row: "id" }, {
+ *   id: plain<number>(),
+ *   email: text().encrypt().index({ normalize: [trim, lowercase] }),
+ *   password: text().hashSecure(),
+ * })
+ * assertEquals(people.table, "people")
+ * ```
+ */
+export function record<
+  const F extends Fields,
+  const Row extends RowBinding<F>,
+  const Tenant extends TenantKeys<F> = never,
+>(table: string, options: RecordOptions<Row, Tenant>, fields: F): Schema<F, Row, Tenant> {
+  const schema: Schema<F, Row, Tenant> = { table, row: options.row, tenant: options.tenant, fields: { ...fields } }
+  const problems = [...tableProblems(schema), ...sealedFields(schema).flatMap(fieldProblems), ...columnProblems(schema)]
+  if (problems.length > 0)
+    throw new InvalidConfiguration(problems.map((problem) => `Cannot use the schema "${table}": ${problem}`))
+  return Object.freeze(schema)
+}
+
+function tableProblems({ table, row, tenant, fields }: Schema<Fields, string, string>): string[] {
+  const problems: string[] = []
+  const isPlain = (name: string): boolean => Object.hasOwn(fields, name) && !(fields[name] instanceof Field)
+  if (typeof table !== "string" || table === "" || !table.isWellFormed()) problems.push("its table has no name")
+  for (const name of Object.keys(fields)) {
+    if (name === "" || !name.isWellFormed()) problems.push("a field has no name")
+    if (name === "generated" || name === "unbound")
+      problems.push(`a field cannot be called "${name}": it says how rows are bound`)
+  }
+  if (row !== "generated" && row !== "unbound" && !isPlain(row)) problems.push(`its row "${row}" is not a plain field`)
+  if (tenant !== undefined && !isPlain(tenant)) problems.push(`its tenant "${tenant}" is not a plain field`)
+  return problems
+}
+
+function fieldProblems(field: SealedFieldSpec): string[] {
+  const { name, type, encrypted, hashed, indexes, sealNull } = field
+  const problems: string[] = []
+  if (!encrypted && !hashed) problems.push(`"${name}" is neither plain, encrypted nor hashed`)
+  if (hashed && !["text", "padded", "bytes"].includes(type))
+    problems.push(`"${name}" is hashed: only text and bytes can be`)
+  if (indexes.length > 0 && sealNull) problems.push(`"${name}" has an index: a sealed NULL cannot`)
+  for (const index of indexes) {
+    const problem = indexProblem(type, index)
+    if (problem) problems.push(`the index "${indexName(index)}" of "${name}": ${problem}`)
+  }
+  return problems
+}
+
+/** Why a value of this type cannot have this index, or `undefined`. FORMATS §5. */
+export function indexProblem(
+  type: ValueType,
+  { bits = 256, unique = false, distinct, normalize = [], version = 1, name }: IndexOptions,
+): string | undefined {
+  if (type === "json") return "JSON has no index"
+  if (name === "") return "its name is empty"
+  if (!Number.isInteger(version) || version < 1 || version > 255) return `its version is ${version}, not 1 to 255`
+  if (normalize.length > 0 && type !== "text" && type !== "padded") return "it normalises, and only text can be"
+  const unknown = normalize.find((each) => NORMALISERS[each.name] !== each)
+  if (unknown) return `its normaliser "${unknown.name}" is unknown`
+  return widthProblem({ bits, unique, distinct })
+}
+
+function columnProblems(schema: Schema<Fields, string, string>): string[] {
+  const columns = [
+    ...plainFields(schema),
+    ...sealedFields(schema).flatMap(columnsOf),
+    DEK_COLUMN,
+    VERSION_COLUMN,
+    RECORD_ID,
+  ]
+  const twice = columns.filter((column, i) => columns.indexOf(column) !== i)
+  return [...new Set(twice)].map((column) => `two of its columns are called "${column}"`)
+}

@@ -1,0 +1,140 @@
+/**
+ * Encrypt what your application stores, with keys that live in a KMS.
+ *
+ * @module
+ */
+export { type AESGCMOptions, decryptData, encryptData } from "./core/cipher/aes-gcm.ts"
+export { type Context, encodeContext } from "./core/cipher/context.ts"
+export { configFromEnv, type Environment, newCryptoFromEnv } from "./core/config.ts"
+export type {
+  CallOptions,
+  Clock,
+  KeyDescription,
+  KeyManagementService,
+  KeyState,
+  KeyVersion,
+  SecretManagementService,
+  SecretName,
+  SecretStage,
+  SecretVersion,
+  WrappedDEK,
+} from "./core/contracts.ts"
+export {
+  type BlindIndexPlace,
+  Crypto,
+  type CryptoStats,
+  type HashOptions,
+  type LookupOptions,
+  newCrypto,
+  type WrappedDEKWithID,
+} from "./core/crypto.ts"
+export {
+  AccessDenied,
+  AuthenticationFailed,
+  Busy,
+  Closed,
+  DecryptionFailed,
+  EncryptionFailed,
+  EncxError,
+  InvalidConfiguration,
+  InvalidFormat,
+  InvalidInput,
+  isAuthError,
+  isConfigurationError,
+  isOperationError,
+  isRetryableError,
+  isValidationError,
+  KeyDisabled,
+  KeyExists,
+  KeyNotAllowed,
+  KeyNotFound,
+  KMSError,
+  KMSUnavailable,
+  LimitExceeded,
+  MissingDependency,
+  ProviderError,
+  type ProviderFailure,
+  SecretExists,
+  SecretNotFound,
+  SecretStorageUnavailable,
+  type Try,
+  UninitializedPepper,
+  UnknownPepper,
+  UnsafeFile,
+} from "./core/errors.ts"
+export type { Argon2Limits } from "./core/hash/argon2.ts"
+export type { Argon2Options } from "./core/hash/password.ts"
+export type { Argon2Cost } from "./core/hash/phc.ts"
+export type { DEKCacheOptions, DEKCacheStats, Eviction } from "./core/keys/dek-cache.ts"
+export {
+  type InspectedKey,
+  type Inspection,
+  inspectEnvelope,
+  type OpenOptions,
+  type Verification,
+} from "./core/keys/envelopes.ts"
+export type { KMSCalls } from "./core/keys/keyring.ts"
+export {
+  type Bootstrap,
+  type Configuration,
+  type Option,
+  type OtherKEK,
+  type SecretSource,
+  type ServiceOrURI,
+  type ServiceRegistry,
+  withAdditionalKEK,
+  withArgon2,
+  withBootstrap,
+  withClock,
+  withDEKCache,
+  withIndexRoot,
+  withKEKAlias,
+  withKMSContext,
+  withKMSService,
+  withPepper,
+  withRegistry,
+  withRetiredKEK,
+} from "./core/options.ts"
+export {
+  bigint,
+  boolean,
+  bytes,
+  date,
+  Field,
+  type FieldSpec,
+  type IndexOptions,
+  integer,
+  json,
+  type NewField,
+  number,
+  type PlainField,
+  paddedText,
+  plain,
+  text,
+} from "./core/records/field.ts"
+export { digits, lowercase, type Normaliser, nfc, nfkc, trim } from "./core/records/normalize.ts"
+export { type RecordOptions, record } from "./core/records/schema.ts"
+export type {
+  AnySchema,
+  BlindIndex,
+  EncryptedKeys,
+  Exact,
+  Fields,
+  FieldValue,
+  HashedKeys,
+  IndexColumn,
+  IndexedKeys,
+  IndexNames,
+  Input,
+  NoStoredValues,
+  Opened,
+  Patch,
+  RowBinding,
+  Schema,
+  SealedColumn,
+  SealedRow,
+  SecureHash,
+  StoredRow,
+  TenantKeys,
+} from "./core/records/types.ts"
+export type { ValueType } from "./core/records/value.ts"

@@ -1,0 +1,114 @@
+/** A key store in a file. */
+import { createSecretKey, type KeyObject } from "node:crypto"
+import * as nodeFS from "node:fs"
+import { dirname } from "node:path"
+import { wipe } from "../core/bytes.ts"
+import { EncxError, InvalidConfiguration, KMSUnavailable } from "../core/errors.ts"
+import {
+  formatKeyFile,
+  type KeyFileHead,
+  newHead,
+  openKeyFile,
+  type PassphraseProtection,
+  parseKeyFile,
+  passphraseKey,
+} from "./_key-file-format.ts"
+import { EMPTY_STORE, type KeyStorage, type KeyStore } from "./_key-store.ts"
+import { type FileSystem, makeFolder, replaceFile, withLock, withSafeFile } from "./_safe-file.ts"
+
+interface Loaded {
+  readonly head: KeyFileHead
+  readonly store: KeyStore
+  readonly signature: string
+}
+
+/** The storage over a key file. A file that is not there is an empty store; the first change makes it. */
+export function keyFile(path: string, passphrase: string | undefined, fs: FileSystem = nodeFS): KeyStorage {
+  let loaded: Loaded | undefined
+  let derived: { readonly from: string; readonly key: KeyObject } | undefined
+
+  // Argon2id is run once for a salt and a cost, which a rewrite keeps.
+  const keyOf = async (protection: PassphraseProtection): Promise<KeyObject> => {
+    if (passphrase === undefined)
+      throw new InvalidConfiguration(`Cannot open "${path}": it needs a passphrase`, { hint: "give local() one" })
+    const from = JSON.stringify([
+      protection.memoryKiB,
+      protection.iterations,
+      protection.parallelism,
+      ...protection.salt,
+    ])
+    if (derived?.from !== from) {
+      const bytes = await passphraseKey(passphrase, protection)
+      derived = { from, key: createSecretKey(bytes) }
+      wipe(bytes)
+    }
+    return derived.key
+  }
+
+  const load = async (): Promise<Loaded | undefined> => {
+    const read = withSafeFile(
+      path,
+      ({ signature, content }) => ({
+        signature,
+        file: loaded?.signature === signature ? undefined : parseKeyFile(content()),
+      }),
+      fs,
+    )
+    if (!read) return undefined
+    const { signature, file } = read
+    if (!file) return loaded
+    if (file.protection === "none" && passphrase !== undefined) {
+      throw new InvalidConfiguration(`Cannot open "${path}": a passphrase is given, and the file has none`)
+    }
+    const store =
+      "store" in file ? file.store : openKeyFile(file.id, file.protection, file.sealed, await keyOf(file.protection))
+    loaded = { head: { id: file.id, protection: file.protection }, store, signature }
+    return loaded
+  }
+
+  return {
+    read: ({ signal } = {}) =>
+      asking("read", async () => {
+        signal?.throwIfAborted()
+        return (await load())?.store ?? EMPTY_STORE
+      }),
+
+    change: (change, { signal } = {}) =>
+      asking("change", async () => {
+        signal?.throwIfAborted()
+        makeFolder(dirname(path), fs)
+        await withLock(
+          path,
+          async () => {
+            const before = await load()
+            const head = before?.head ?? newHead(passphrase !== undefined)
+            const store = change(before?.store ?? EMPTY_STORE)
+            const key = head.protection === "none" ? undefined : await keyOf(head.protection)
+            replaceFile(path, formatKeyFile(head, store, key), fs)
+            loaded = undefined
+          },
+          { signal, fs },
+        )
+      }),
+
+    close: async () => {
+      loaded = undefined
+      derived = undefined
+    },
+  }
+
+  // What the system says (no space, no permission, no such folder) is «could not ask», never «absent».
+  async function asking<Result>(operation: string, run: () => Promise<Result>): Promise<Result> {
+    try {
+      return await run()
+    } catch (error) {
+      const code = (error as { code?: unknown } | null)?.code
+      if (error instanceof EncxError || typeof code !== "string" || !/^E[A-Z0-9]+$/.test(code)) throw error
+      throw new KMSUnavailable(`Cannot ${operation} the key file "${path}": ${code}`, {
+        provider: "local",
+        operation,
+        cause: error,
+      })
+    }
+  }
+}

@@ -1,0 +1,239 @@
+/** Keys and secrets in this process, as the local key file holds them (FORMATS §8), and the services over them. */
+import { randomUUID } from "node:crypto"
+import { randomBytes, utf8 } from "../core/bytes.ts"
+import { unwrapDEK, wrapDEK } from "../core/cipher/dek-wrap.ts"
+import type {
+  CallOptions,
+  KeyDescription,
+  KeyManagementService,
+  KeyState,
+  SecretManagementService,
+  SecretName,
+  SecretStage,
+} from "../core/contracts.ts"
+import { InvalidInput, KeyDisabled, KeyExists, KeyNotFound, SecretExists, SecretNotFound } from "../core/errors.ts"
+
+export interface StoredKeyVersion {
+  readonly version: number
+  readonly key: Uint8Array
+  readonly state: KeyState
+  readonly created_at: string
+}
+export interface StoredKey {
+  readonly alias: string
+  readonly ref: string
+  readonly versions: readonly StoredKeyVersion[]
+}
+export interface StoredSecretVersion {
+  readonly version: number
+  readonly stage: SecretStage
+  readonly value: Uint8Array
+  readonly created_at: string
+}
+export interface StoredSecret {
+  readonly path: string
+  readonly versions: readonly StoredSecretVersion[]
+}
+/** Everything that is kept. */
+export interface KeyStore {
+  readonly keys: readonly StoredKey[]
+  readonly secrets: readonly StoredSecret[]
+}
+
+/** Where a key store lives. */
+export interface KeyStorage {
+  /** The store as it is. */
+  read(options?: CallOptions): Promise<KeyStore>
+  /** Replaces the store by what `change` makes of it, whole or not at all; nobody else changes it meanwhile. What `change` throws leaves it as it was. */
+  change(change: (store: KeyStore) => KeyStore, options?: CallOptions): Promise<void>
+  close?(): Promise<void>
+}
+
+/** A KMS and a secret store in one. */
+export type LocalServices = KeyManagementService &
+  SecretManagementService &
+  Required<Pick<KeyManagementService, "createKey" | "rotateKey" | "close">>
+
+export const EMPTY_STORE: KeyStore = { keys: [], secrets: [] }
+const KEK_LENGTH = 32
+const ALIAS_MAX = 256
+const SECRET_ALIAS = /^[A-Za-z0-9][A-Za-z0-9/_+=.@-]{0,199}$/
+
+/** The services over a store. */
+export function keyStoreServices(provider: string, storage: KeyStorage, absentHint: string): LocalServices {
+  const failure = (operation: string) => ({ provider, operation, hint: absentHint })
+
+  const findKey = (store: KeyStore, name: string, operation: string): StoredKey => {
+    const found = store.keys.find(({ ref }) => ref === name) ?? store.keys.find(({ alias }) => alias === name)
+    if (found) return found
+    throw new KeyNotFound(
+      `Cannot find the key "${name}": the provider "${provider}" has none of this alias or id`,
+      failure(operation),
+    )
+  }
+  const current = (key: StoredKey, operation: string): StoredKeyVersion => {
+    const version = key.versions.findLast(({ state }) => state === "enabled")
+    if (version) return version
+    throw new KeyDisabled(`Cannot use the key "${key.alias}": none of its versions is enabled`, { provider, operation })
+  }
+  const describe = (key: StoredKey, operation: string): KeyDescription => ({
+    keyID: key.ref,
+    currentVersion: current(key, operation).version,
+    versions: key.versions.map(({ version, state, created_at }) => ({
+      version,
+      state,
+      createdAt: new Date(created_at),
+    })),
+  })
+  const findSecret = (store: KeyStore, path: string, operation: string): StoredSecret => {
+    const found = store.secrets.find((secret) => secret.path === path)
+    if (found) return found
+    throw new SecretNotFound(
+      `Cannot find the secret "${path}": the provider "${provider}" has none of this path`,
+      failure(operation),
+    )
+  }
+  const storeSecret = (path: string, value: Uint8Array, operation: string, options?: CallOptions): Promise<void> =>
+    storage.change((store) => {
+      if (store.secrets.some((secret) => secret.path === path)) {
+        throw new SecretExists(`Cannot store the secret "${path}": there is one already`, { provider, operation })
+      }
+      return {
+        ...store,
+        secrets: [
+          ...store.secrets,
+          { path, versions: [{ version: 1, stage: "current", value: value.slice(), created_at: now() }] },
+        ],
+      }
+    }, options)
+
+  return {
+    provider,
+
+    // --- Keys ---
+
+    async getKeyID(alias, options) {
+      return findKey(await storage.read(options), alias, "getKeyID").ref
+    },
+
+    async describeKey(keyID, options) {
+      return describe(findKey(await storage.read(options), keyID, "describeKey"), "describeKey")
+    },
+
+    async createKey(alias, options) {
+      if (alias === "" || utf8(alias, "an alias").length > ALIAS_MAX)
+        throw new InvalidInput(`Cannot create a key: its alias has not 1 to ${ALIAS_MAX} bytes`)
+      const ref = randomUUID()
+      await storage.change((store) => {
+        if (store.keys.some((key) => key.alias === alias)) {
+          throw new KeyExists(`Cannot create the key "${alias}": there is one already`, {
+            provider,
+            operation: "createKey",
+          })
+        }
+        return { ...store, keys: [...store.keys, { alias, ref, versions: [newVersion(1)] }] }
+      }, options)
+      return ref
+    },
+
+    async rotateKey(keyID, options) {
+      let rotated: StoredKey | undefined
+      await storage.change((store) => {
+        const key = findKey(store, keyID, "rotateKey")
+        const last = Math.max(...key.versions.map(({ version }) => version))
+        rotated = { ...key, versions: [...key.versions, newVersion(last + 1)] }
+        return { ...store, keys: store.keys.map((each) => (each === key ? (rotated as StoredKey) : each)) }
+      }, options)
+      return describe(rotated as unknown as StoredKey, "rotateKey")
+    },
+
+    async encryptDEK(keyID, dek, context, options) {
+      const { ref, ...key } = findKey(await storage.read(options), keyID, "encryptDEK")
+      const { version, key: kek } = current({ ref, ...key }, "encryptDEK")
+      return { ciphertext: wrapDEK({ kek, ref, version }, context, dek), keyID: ref, version }
+    },
+
+    async decryptDEK({ ciphertext, keyID, version }, context, options) {
+      const { ref, alias, versions } = findKey(await storage.read(options), keyID, "decryptDEK")
+      const stored = versions.find((each) => each.version === version)
+      if (!stored)
+        throw new KeyNotFound(`Cannot use the key "${alias}": it has no version ${version}`, {
+          provider,
+          operation: "decryptDEK",
+        })
+      if (stored.state !== "enabled")
+        throw new KeyDisabled(`Cannot use the key "${alias}": its version ${version} is ${stored.state}`, {
+          provider,
+          operation: "decryptDEK",
+        })
+      return unwrapDEK({ kek: stored.key, ref, version }, context, ciphertext)
+    },
+
+    // --- Secrets ---
+
+    async getPepper(alias, options) {
+      const { versions } = findSecret(await storage.read(options), secretPath(alias, "pepper"), "getPepper")
+      return versions
+        .filter(({ stage }) => stage !== "pending")
+        .toSorted((a, b) => Number(b.stage === "current") - Number(a.stage === "current") || b.version - a.version)
+        .map(({ version, stage, value }) => ({ version: String(version), stage, value: value.slice() }))
+    },
+
+    async storePepper(alias, pepper, options) {
+      await storeSecret(secretPath(alias, "pepper"), pepper, "storePepper", options)
+    },
+
+    async rotatePepper(alias, pepper, options) {
+      const path = secretPath(alias, "pepper")
+      await storage.change((store) => {
+        const secret = findSecret(store, path, "rotatePepper")
+        const version = Math.max(...secret.versions.map((each) => each.version)) + 1
+        const before = secret.versions.map((each) =>
+          each.stage === "current" ? { ...each, stage: "previous" as const } : each,
+        )
+        const rotated: StoredSecret = {
+          path,
+          versions: [...before, { version, stage: "current", value: pepper.slice(), created_at: now() }],
+        }
+        return { ...store, secrets: store.secrets.map((each) => (each === secret ? rotated : each)) }
+      }, options)
+    },
+
+    async pepperExists(alias, options) {
+      const path = secretPath(alias, "pepper")
+      return (await storage.read(options)).secrets.some((secret) => secret.path === path)
+    },
+
+    async getIndexRoot(alias, options) {
+      const { versions } = findSecret(await storage.read(options), secretPath(alias, "index-root"), "getIndexRoot")
+      const found = versions.find(({ stage }) => stage === "current")
+      if (found) return found.value.slice()
+      throw new SecretNotFound("Cannot find the index root: none of its versions is current", failure("getIndexRoot"))
+    },
+
+    async storeIndexRoot(alias, sealed, options) {
+      await storeSecret(secretPath(alias, "index-root"), sealed, "storeIndexRoot", options)
+    },
+
+    getStoragePath: (alias, secret = "pepper") => secretPath(alias, secret),
+
+    async close() {
+      await storage.close?.()
+    },
+  }
+}
+
+/** Where a secret lies; the pepper's is the Go library's. */
+export function secretPath(alias: string, secret: SecretName): string {
+  if (!SECRET_ALIAS.test(alias) || alias.includes("..")) {
+    throw new InvalidInput(`Cannot use the secret alias "${alias}": it is not letters, digits and / _ + = . @ -`)
+  }
+  return `encx/${alias}/${secret}`
+}
+
+function newVersion(version: number): StoredKeyVersion {
+  return { version, key: randomBytes(KEK_LENGTH), state: "enabled", created_at: now() }
+}
+
+// RFC 3339, whole seconds
+const now = (): string => `${new Date().toISOString().slice(0, 19)}Z`

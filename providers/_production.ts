@@ -1,0 +1,20 @@
+import { env } from "node:process"
+import { InvalidConfiguration } from "../core/errors.ts"
+
+/** What providers take that keep keys where they are not protected. */
+export interface ProductionOptions {
+  /** Start under `NODE_ENV=production` all the same. @default {false} */
+  readonly allowInProduction?: boolean
+}
+
+/** Refuses to start in production by accident. */
+export function refuseInProduction(
+  name: string,
+  { allowInProduction = false }: ProductionOptions,
+  instead: string,
+): void {
+  if (env.NODE_ENV !== "production" || allowInProduction) return
+  throw new InvalidConfiguration(`Cannot use the provider "${name}": NODE_ENV is production`, {
+    hint: `${instead}, or say allowInProduction: true`,
+  })
+}
