@@ -3,14 +3,14 @@
  *
  * @module
  */
-import { fromHex, hex, randomBytes, wipe } from "./bytes.ts"
+
+import { createMissingKEK, loadIndexRoot, loadPeppers } from "./bootstrap.ts"
+import { fromHex, hex } from "./bytes.ts"
 import { type AESGCMOptions, decryptData, encryptData } from "./cipher/aes-gcm.ts"
-import { encodeContext } from "./cipher/context.ts"
+import { type ResolvedConfiguration, resolveConfiguration } from "./configuration.ts"
 import type { CallOptions, Context, KeyDescription, WrappedDEK } from "./contracts.ts"
-import { Closed, KeyExists, KeyNotFound, SecretExists, SecretNotFound, UninitializedPepper } from "./errors.ts"
-import { IndexRoot } from "./hash/blind-index.ts"
+import { Closed } from "./errors.ts"
 import { PasswordHasher } from "./hash/password.ts"
-import { PEPPER_LENGTH, Peppers, pepperProblem } from "./hash/pepper.ts"
 import { DataKeys } from "./keys/data-keys.ts"
 import { type DataKey, generateDEK, generateDEKID, type SealingKey } from "./keys/dek.ts"
 import { DEKCache, type DEKCacheStats } from "./keys/dek-cache.ts"
@@ -21,20 +21,16 @@ import {
   openEnvelope,
   rewrapEnvelope,
   sealEnvelope,
-  sealWith,
   type Verification,
   verifyEnvelope,
 } from "./keys/envelopes.ts"
 import { Keyring, type KMSCalls } from "./keys/keyring.ts"
-import {
-  type Option,
-  type ResolvedConfiguration,
-  type ResolvedKEK,
-  type ResolvedSecret,
-  resolveConfiguration,
-} from "./options.ts"
+import type { Option } from "./options.ts"
 import type { IndexOptions } from "./records/field.ts"
-import * as records from "./records/records.ts"
+import * as find from "./records/find.ts"
+import * as open from "./records/open.ts"
+import type { RecordTools } from "./records/row.ts"
+import * as seal from "./records/seal.ts"
 import type {
   AnySchema,
   BlindIndex,
@@ -53,8 +49,6 @@ import type {
   StoredRow,
 } from "./records/types.ts"
 import type { ValueType } from "./records/value.ts"
-
-const INDEX_ROOT_CONTEXT: Context = { purpose: "encx.v2.index-root" }
 
 /** What `stats()` tells. */
 export interface CryptoStats {
@@ -141,99 +135,23 @@ async function closeAll({ opened }: ResolvedConfiguration): Promise<void> {
   await Promise.all(opened.map((service) => service.close?.()))
 }
 
-// --- Starting ---
-
-async function createMissingKEK({ kms, alias }: ResolvedKEK): Promise<void> {
-  try {
-    await kms.getKeyID(alias)
-  } catch (error) {
-    if (!(error instanceof KeyNotFound) || !kms.createKey) throw error
-    await unlessThere(kms.createKey(alias), KeyExists)
-  }
-}
-
-async function loadPeppers(source: ResolvedSecret, create: boolean): Promise<Peppers> {
-  if ("values" in source) return new Peppers(source.values as [Uint8Array])
-  const { store, alias } = source
-  const read = async (): Promise<Peppers> => {
-    const versions = await store.getPepper(alias)
-    const problem =
-      versions.length === 0
-        ? "it has no version"
-        : versions.map(({ value }) => pepperProblem(value)).find((each) => each !== undefined)
-    if (problem) throw new UninitializedPepper(`Cannot use the pepper at "${store.getStoragePath(alias)}": ${problem}`)
-    const peppers = new Peppers(versions.map(({ value }) => value) as [Uint8Array])
-    wipe(...versions.map(({ value }) => value))
-    return peppers
-  }
-  const found = await unlessAbsent(read())
-  if (found) return found
-  if (!create) {
-    throw new UninitializedPepper(`Cannot start: there is no pepper at "${store.getStoragePath(alias)}"`, {
-      hint: "store one first, or let the first start do so: withBootstrap({ createPepper: true })",
-    })
-  }
-  const pepper = randomBytes(PEPPER_LENGTH)
-  await unlessThere(store.storePepper(alias, pepper), SecretExists)
-  wipe(pepper)
-  // Whoever was first, what the store holds now is the pepper.
-  return await read()
-}
-
-async function loadIndexRoot(
-  source: ResolvedSecret,
-  dataKeys: DataKeys,
-  create: boolean,
-): Promise<IndexRoot | undefined> {
-  if ("values" in source) return new IndexRoot(source.values[0] as Uint8Array)
-  const { store, alias } = source
-  const read = async (): Promise<IndexRoot> => {
-    const root = await openEnvelope(dataKeys, await store.getIndexRoot(alias), INDEX_ROOT_CONTEXT)
-    const indexRoot = new IndexRoot(root)
-    wipe(root)
-    return indexRoot
-  }
-  const found = await unlessAbsent(read())
-  // Without a root nothing is indexed or looked up, and the first that asks for it is told so.
-  if (found || !create) return found
-  const key = await dataKeys.keyring.generate()
-  const root = randomBytes(32)
-  await unlessThere(store.storeIndexRoot(alias, sealWith(key, root, encodeContext(INDEX_ROOT_CONTEXT))), SecretExists)
-  wipe(root)
-  key.destroy()
-  return await read()
-}
-
-async function unlessAbsent<Result>(reading: Promise<Result>): Promise<Result | undefined> {
-  return await reading.catch((error: unknown) => {
-    if (error instanceof SecretNotFound) return undefined
-    throw error
-  })
-}
-
-async function unlessThere(creating: Promise<unknown>, there: new (...args: never[]) => Error): Promise<void> {
-  await creating.catch((error: unknown) => {
-    if (!(error instanceof there)) throw error
-  })
-}
-
 // --- The object ---
 
 /** Seals, opens, hashes, indexes and rotates with the keys of one program. Made by {@link newCrypto}. */
 export class Crypto implements AsyncDisposable {
-  readonly #state: records.RecordTools
+  readonly #state: RecordTools
   readonly #alias: string
   readonly #release: () => Promise<void>
   #closed = false
 
   /** @internal */
-  constructor(tools: records.RecordTools, alias: string, release: () => Promise<void>) {
+  constructor(tools: RecordTools, alias: string, release: () => Promise<void>) {
     this.#state = tools
     this.#alias = alias
     this.#release = release
   }
 
-  get #tools(): records.RecordTools {
+  get #tools(): RecordTools {
     if (this.#closed) throw new Closed("Cannot use this Crypto: it was closed")
     return this.#state
   }
@@ -405,7 +323,7 @@ export class Crypto implements AsyncDisposable {
    * @throws {UninitializedPepper} when this program has no index root
    */
   blindIndex(value: unknown, { table, column, tenant, type = "text", ...options }: BlindIndexPlace): BlindIndex {
-    return records.blindIndexAt(this.#tools.indexRoot, { table, column, tenant }, type, options, value) as BlindIndex
+    return find.blindIndexAt(this.#tools.indexRoot, { table, column, tenant }, type, options, value) as BlindIndex
   }
 
   // --- Records ---
@@ -420,7 +338,7 @@ export class Crypto implements AsyncDisposable {
     object: O & NoStoredValues<O> & Exact<O, Input<S>>,
     options?: CallOptions,
   ): Promise<SealedRow<S>> {
-    return (await records.sealRecord(this.#tools, schema, object, options)) as SealedRow<S>
+    return (await seal.sealRecord(this.#tools, schema, object, options)) as SealedRow<S>
   }
 
   /** Seals objects into rows, in their order, with one data key for many rows within the limits of the cache. The first failure ends it. */
@@ -429,7 +347,7 @@ export class Crypto implements AsyncDisposable {
     objects: readonly (O & NoStoredValues<O> & Exact<O, Input<S>>)[],
     options?: CallOptions,
   ): Promise<SealedRow<S>[]> {
-    return (await records.sealRecords(this.#tools, schema, objects, options)) as SealedRow<S>[]
+    return (await seal.sealRecords(this.#tools, schema, objects, options)) as SealedRow<S>[]
   }
 
   /**
@@ -439,7 +357,7 @@ export class Crypto implements AsyncDisposable {
    * @throws {DecryptionFailed} when a column belongs elsewhere, or was changed
    */
   async openRecord<S extends AnySchema>(schema: S, row: StoredRow<S>, options?: CallOptions): Promise<Opened<S>> {
-    return (await records.openRecord(this.#tools, schema, row, options)) as Opened<S>
+    return (await open.openRecord(this.#tools, schema, row, options)) as Opened<S>
   }
 
   /** Seals the fields that changed, with the row's own data key; only their columns are returned. */
@@ -449,7 +367,7 @@ export class Crypto implements AsyncDisposable {
     patch: P & NoStoredValues<P> & Exact<P, Patch<S>>,
     options?: CallOptions,
   ): Promise<Partial<SealedRow<S>>> {
-    return (await records.updateRecord(this.#tools, schema, row, patch, options)) as Partial<SealedRow<S>>
+    return (await seal.updateRecord(this.#tools, schema, row, patch, options)) as Partial<SealedRow<S>>
   }
 
   /** Wraps a row's data key anew, under the current versions; the columns stay as they are, byte for byte. */
@@ -458,7 +376,7 @@ export class Crypto implements AsyncDisposable {
     row: StoredRow<S>,
     options?: CallOptions,
   ): Promise<{ dek_encrypted: Uint8Array; key_version: number }> {
-    return (await records.rewrapRecord(this.#tools, schema, row, options)) as {
+    return (await open.rewrapRecord(this.#tools, schema, row, options)) as {
       dek_encrypted: Uint8Array
       key_version: number
     }
@@ -472,7 +390,7 @@ export class Crypto implements AsyncDisposable {
     value: string | Uint8Array,
     options?: CallOptions,
   ): Promise<boolean> {
-    return await records.compareRecordHash(this.#tools, schema, row, field, value, options)
+    return await open.compareRecordHash(this.#tools, schema, row, field, value, options)
   }
 
   /** The column and the index to look a value up by. */
@@ -482,7 +400,7 @@ export class Crypto implements AsyncDisposable {
     value: FieldValue<S, K>,
     options?: LookupOptions<Name & IndexNames<S, K>>,
   ): { [Column in IndexColumn<K, Name>]: BlindIndex } {
-    return records.lookup(this.#tools, schema, field, value, options) as {
+    return find.lookup(this.#tools, schema, field, value, options) as {
       [Column in IndexColumn<K, Name>]: BlindIndex
     }
   }
@@ -495,7 +413,7 @@ export class Crypto implements AsyncDisposable {
     value: FieldValue<S, K>,
     options?: CallOptions & LookupOptions<IndexNames<S, K>>,
   ): Promise<Opened<S>[]> {
-    return (await records.openMatches(this.#tools, schema, rows, field, value, options)) as Opened<S>[]
+    return (await find.openMatches(this.#tools, schema, rows, field, value, options)) as Opened<S>[]
   }
 
   // --- Operations ---

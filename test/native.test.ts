@@ -17,9 +17,9 @@ import { DEK_CACHE_DEFAULTS, DEKCache } from "../core/keys/dek-cache.ts"
 import { sealWith } from "../core/keys/envelopes.ts"
 import { Keyring, kmsContext } from "../core/keys/keyring.ts"
 import { checkColumn, openColumn, sealColumn } from "../core/records/column.ts"
+import { blindIndexAt } from "../core/records/find.ts"
 import { columnContext } from "../core/records/identity.ts"
 import { NORMALISERS } from "../core/records/normalize.ts"
-import { blindIndexAt } from "../core/records/records.ts"
 import { decodeValue, encodeValue, SEALED_NULL, type ValueType } from "../core/records/value.ts"
 import {
   DecryptionFailed,

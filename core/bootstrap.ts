@@ -1,0 +1,102 @@
+/**
+ * What a program finds when it starts: its key, its peppers, its index root. What is absent is made only where the program
+ * said so; what could not be asked for is never taken for absent.
+ *
+ * @module
+ */
+import { randomBytes, wipe } from "./bytes.ts"
+import { encodeContext } from "./cipher/context.ts"
+import type { ResolvedKEK, ResolvedSecret } from "./configuration.ts"
+import type { Context } from "./contracts.ts"
+import { KeyExists, KeyNotFound, SecretExists, SecretNotFound, UninitializedPepper } from "./errors.ts"
+import { IndexRoot } from "./hash/blind-index.ts"
+import { PEPPER_LENGTH, Peppers, pepperProblem } from "./hash/pepper.ts"
+import type { DataKeys } from "./keys/data-keys.ts"
+import { openEnvelope, sealWith } from "./keys/envelopes.ts"
+
+const INDEX_ROOT_CONTEXT: Context = { purpose: "encx.v2.index-root" }
+
+/** Makes the key-encryption key when the KMS says that there is none. */
+export async function createMissingKEK({ kms, alias }: ResolvedKEK): Promise<void> {
+  try {
+    await kms.getKeyID(alias)
+  } catch (error) {
+    if (!(error instanceof KeyNotFound) || !kms.createKey) throw error
+    await unlessThere(kms.createKey(alias), KeyExists)
+  }
+}
+
+/**
+ * Reads the peppers.
+ *
+ * @param create whether one is made when the store says that there is none
+ */
+export async function loadPeppers(source: ResolvedSecret, create: boolean): Promise<Peppers> {
+  if ("values" in source) return new Peppers(source.values as [Uint8Array])
+  const { store, alias } = source
+  const read = async (): Promise<Peppers> => {
+    const versions = await store.getPepper(alias)
+    const problem =
+      versions.length === 0
+        ? "it has no version"
+        : versions.map(({ value }) => pepperProblem(value)).find((each) => each !== undefined)
+    if (problem) throw new UninitializedPepper(`Cannot use the pepper at "${store.getStoragePath(alias)}": ${problem}`)
+    const peppers = new Peppers(versions.map(({ value }) => value) as [Uint8Array])
+    wipe(...versions.map(({ value }) => value))
+    return peppers
+  }
+  const found = await unlessAbsent(read())
+  if (found) return found
+  if (!create) {
+    throw new UninitializedPepper(`Cannot start: there is no pepper at "${store.getStoragePath(alias)}"`, {
+      hint: "store one first, or let the first start do so: withBootstrap({ createPepper: true })",
+    })
+  }
+  const pepper = randomBytes(PEPPER_LENGTH)
+  await unlessThere(store.storePepper(alias, pepper), SecretExists)
+  wipe(pepper)
+  // Whoever was first, what the store holds now is the pepper.
+  return await read()
+}
+
+/**
+ * Reads the index root.
+ *
+ * @param create whether one is made when the store says that there is none
+ */
+export async function loadIndexRoot(
+  source: ResolvedSecret,
+  dataKeys: DataKeys,
+  create: boolean,
+): Promise<IndexRoot | undefined> {
+  if ("values" in source) return new IndexRoot(source.values[0] as Uint8Array)
+  const { store, alias } = source
+  const read = async (): Promise<IndexRoot> => {
+    const root = await openEnvelope(dataKeys, await store.getIndexRoot(alias), INDEX_ROOT_CONTEXT)
+    const indexRoot = new IndexRoot(root)
+    wipe(root)
+    return indexRoot
+  }
+  const found = await unlessAbsent(read())
+  // Without a root nothing is indexed or looked up, and the first that asks for it is told so.
+  if (found || !create) return found
+  const key = await dataKeys.keyring.generate()
+  const root = randomBytes(32)
+  await unlessThere(store.storeIndexRoot(alias, sealWith(key, root, encodeContext(INDEX_ROOT_CONTEXT))), SecretExists)
+  wipe(root)
+  key.destroy()
+  return await read()
+}
+
+async function unlessAbsent<Result>(reading: Promise<Result>): Promise<Result | undefined> {
+  return await reading.catch((error: unknown) => {
+    if (error instanceof SecretNotFound) return undefined
+    throw error
+  })
+}
+
+async function unlessThere(creating: Promise<unknown>, there: new (...args: never[]) => Error): Promise<void> {
+  await creating.catch((error: unknown) => {
+    if (!(error instanceof there)) throw error
+  })
+}

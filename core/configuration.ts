@@ -1,0 +1,246 @@
+/**
+ * The options of a program as one whole: merged, checked, and with its services open. Every problem is reported together.
+ *
+ * @module
+ */
+import { encodeContext } from "./cipher/context.ts"
+import type { Clock, Context, KeyManagementService, SecretManagementService } from "./contracts.ts"
+import { EncxError, InvalidConfiguration } from "./errors.ts"
+import { type Argon2Options, argon2Problem } from "./hash/password.ts"
+import { PEPPER_LENGTH, pepperProblem } from "./hash/pepper.ts"
+import { DEK_CACHE_DEFAULTS, type DEKCacheOptions } from "./keys/dek-cache.ts"
+import { kmsContext } from "./keys/keyring.ts"
+import type {
+  Bootstrap,
+  Configuration,
+  Option,
+  OtherKEK,
+  SecretSource,
+  ServiceOrURI,
+  ServiceRegistry,
+} from "./options.ts"
+
+/** A key-encryption key whose service is open. */
+export interface ResolvedKEK {
+  readonly kms: KeyManagementService
+  readonly alias: string
+  readonly wraps: boolean
+}
+
+/** A secret whose store is open. */
+export type ResolvedSecret =
+  | { readonly values: readonly Uint8Array[] }
+  | { readonly store: SecretManagementService; readonly alias: string }
+
+/** A configuration that was checked. */
+export interface ResolvedConfiguration {
+  /** The first wraps and is asked first. */
+  readonly keks: readonly [ResolvedKEK, ...ResolvedKEK[]]
+  readonly pepper: ResolvedSecret | undefined
+  readonly indexRoot: ResolvedSecret | undefined
+  readonly dekCache: Required<DEKCacheOptions>
+  readonly argon2: Argon2Options
+  readonly kmsContext: Context
+  readonly bootstrap: Bootstrap
+  readonly clock: Clock
+  /** The services that were opened from URIs: closing the program closes them. */
+  readonly opened: readonly (KeyManagementService | SecretManagementService)[]
+}
+
+const LISTS: readonly string[] = ["additionalKEKs", "retiredKEKs"]
+const NAMES: readonly string[] = [
+  "kms",
+  "kekAlias",
+  ...LISTS,
+  "pepper",
+  "indexRoot",
+  "dekCache",
+  "argon2",
+  "kmsContext",
+  "bootstrap",
+  "registry",
+  "clock",
+]
+
+/**
+ * Merges the options, checks the whole and opens what is named by URI.
+ *
+ * @throws {InvalidConfiguration} with every problem
+ */
+export async function resolveConfiguration(options: readonly Option[]): Promise<ResolvedConfiguration> {
+  const merged = merge(options)
+  const problems = findProblems(merged)
+  const services = new Services(merged.registry, problems)
+
+  const kms = await services.open(merged.kms, isKMS, "a key management service")
+  const others = async (list: readonly OtherKEK[] = [], wraps: boolean): Promise<ResolvedKEK[]> => {
+    const opened = await Promise.all(
+      list.map(async ({ kms, alias }) => ({
+        kms: await services.open(kms, isKMS, "a key management service"),
+        alias,
+        wraps,
+      })),
+    )
+    return opened.filter((kek): kek is ResolvedKEK => kek.kms !== undefined)
+  }
+  const additional = await others(merged.additionalKEKs, true)
+  const retired = await others(merged.retiredKEKs, false)
+  const pepper = await services.secret(merged.pepper)
+  const indexRoot = await services.secret(merged.indexRoot)
+
+  if (problems.length > 0 || !kms) {
+    await services.close()
+    throw new InvalidConfiguration(problems)
+  }
+  return {
+    keks: [{ kms, alias: merged.kekAlias as string, wraps: true }, ...additional, ...retired],
+    pepper,
+    // The two secrets are kept side by side, unless the program says otherwise.
+    indexRoot: indexRoot ?? (pepper && "store" in pepper ? pepper : undefined),
+    dekCache:
+      merged.dekCache === false
+        ? { ...DEK_CACHE_DEFAULTS, capacity: 0 }
+        : { ...DEK_CACHE_DEFAULTS, ...merged.dekCache },
+    argon2: merged.argon2 ?? {},
+    kmsContext: { ...merged.kmsContext },
+    bootstrap: merged.bootstrap ?? {},
+    clock: merged.clock ?? performance,
+    opened: services.opened,
+  }
+}
+
+function merge(options: readonly Option[]): Configuration {
+  const merged: Record<string, unknown> = {}
+  for (const option of options) {
+    for (const [name, value] of Object.entries(option ?? {})) {
+      if (value === undefined) continue
+      merged[name] = LISTS.includes(name)
+        ? [...((merged[name] as unknown[] | undefined) ?? []), ...(value as unknown[])]
+        : value
+    }
+  }
+  return merged
+}
+
+function findProblems(merged: Configuration): string[] {
+  const problems = Object.keys(merged)
+    .filter((name) => !NAMES.includes(name))
+    .map((name) => `Cannot use the option "${name}": there is none of this name`)
+  const say = (what: string, state: string | undefined): void => {
+    if (state !== undefined) problems.push(`Cannot use ${what}: ${state}`)
+  }
+  say("the configuration", merged.kms === undefined ? "it names no KMS: withKMSService(…)" : undefined)
+  say("the configuration", merged.kekAlias === undefined ? "it names no key: withKEKAlias(…)" : undefined)
+  for (const alias of [
+    merged.kekAlias,
+    ...[...(merged.additionalKEKs ?? []), ...(merged.retiredKEKs ?? [])].map((kek) => kek.alias),
+  ]) {
+    if (alias !== undefined)
+      say(
+        "a KEK alias",
+        typeof alias !== "string" || alias === "" || !alias.isWellFormed()
+          ? "it is empty, or not well-formed text"
+          : undefined,
+      )
+  }
+  for (const [what, source] of [
+    ["the pepper", merged.pepper],
+    ["the index root", merged.indexRoot],
+  ] as const) {
+    if (!source) continue
+    if ("values" in source) {
+      if (source.values.length === 0) say(what, "there is none in the list")
+      for (const value of source.values) say(what, pepperProblem(value))
+    } else if (source.alias === "") say(what, `it is neither ${PEPPER_LENGTH} bytes nor a secret store with an alias`)
+  }
+  for (const [name, value] of Object.entries(merged.dekCache === false ? {} : { ...merged.dekCache })) {
+    const known = Object.hasOwn(DEK_CACHE_DEFAULTS, name)
+    say(
+      `the DEK cache's "${name}"`,
+      !known
+        ? "there is no limit of this name"
+        : Number.isSafeInteger(value) && (value as number) >= 1
+          ? undefined
+          : "it is not a whole number from 1",
+    )
+  }
+  if (merged.dekCache && (merged.dekCache.maxMessages ?? 0) > 2 ** 32)
+    say(`the DEK cache's "maxMessages"`, "it is more than 2^32")
+  if (merged.argon2) say("the Argon2 options", argon2Problem(merged.argon2))
+  say("the KMS context", kmsContextProblem(merged.kmsContext))
+  return problems
+}
+
+function kmsContextProblem(context: Context | undefined): string | undefined {
+  if (context === undefined) return undefined
+  if (Object.hasOwn(context, "purpose") || Object.hasOwn(context, "dek_id"))
+    return `the pairs "purpose" and "dek_id" are the library's own`
+  try {
+    encodeContext(context)
+    encodeContext(kmsContext(new Uint8Array(16), context))
+    return undefined
+  } catch (error) {
+    if (error instanceof EncxError) return error.message.replace(/^[^:]*: /, "")
+    throw error
+  }
+}
+
+// --- Services ---
+
+const isKMS = (service: object): service is KeyManagementService => "encryptDEK" in service && "decryptDEK" in service
+const isSecretStore = (service: object): service is SecretManagementService => "getPepper" in service
+
+class Services {
+  readonly opened: (KeyManagementService | SecretManagementService)[] = []
+  readonly #byURI = new Map<string, Promise<object>>()
+  readonly #problems: string[]
+  #registry: ServiceRegistry | undefined
+
+  constructor(registry: ServiceRegistry | undefined, problems: string[]) {
+    this.#registry = registry
+    this.#problems = problems
+  }
+
+  /** A service, opened once for each URI, so that a KMS and a secret store of one name are one. */
+  async open<Service extends object>(
+    named: ServiceOrURI<Service> | undefined,
+    fits: (service: object) => service is Service,
+    what: string,
+  ): Promise<Service | undefined> {
+    if (named === undefined) return undefined
+    try {
+      const service = typeof named === "string" ? await this.#openURI(named) : named
+      if (typeof service === "object" && service !== null && fits(service)) return service
+      this.#problems.push(`Cannot use a service: it is not ${what}`)
+    } catch (error) {
+      if (!(error instanceof InvalidConfiguration)) throw error
+      this.#problems.push(
+        ...error.problems.map((problem) => (error.hint === undefined ? problem : `${problem} (${error.hint})`)),
+      )
+    }
+    return undefined
+  }
+
+  async secret(source: SecretSource | undefined): Promise<ResolvedSecret | undefined> {
+    if (!source || "values" in source) return source
+    const store = await this.open(source.store, isSecretStore, "a secret store")
+    return store && { store, alias: source.alias }
+  }
+
+  #openURI(uri: string): Promise<object> {
+    const known = this.#byURI.get(uri)
+    if (known) return known
+    const opening = (async () => {
+      this.#registry ??= (await import("../providers/registry.ts")).createRegistry()
+      const service = await this.#registry.open(uri)
+      this.opened.push(service)
+      return service
+    })()
+    this.#byURI.set(uri, opening)
+    return opening
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.opened.map((service) => service.close?.()))
+  }
+}

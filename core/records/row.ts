@@ -1,0 +1,82 @@
+/**
+ * A row, as a program and a database hold it: who it is, its columns, and which key is its own.
+ *
+ * @module
+ */
+import { type Header, parseRowKey } from "../cipher/envelope.ts"
+import type { CallOptions } from "../contracts.ts"
+import { type EncxError, InvalidFormat } from "../errors.ts"
+import type { IndexRoot } from "../hash/blind-index.ts"
+import type { PasswordHasher } from "../hash/password.ts"
+import type { DataKeys } from "../keys/data-keys.ts"
+import type { DataKey } from "../keys/dek.ts"
+import { checkColumn, isColumnOf } from "./column.ts"
+import { boundName, canonicalRow, columnContext, type RowIdentity } from "./identity.ts"
+import { DEK_COLUMN, encryptedColumn, RECORD_ID, sealedFields } from "./schema.ts"
+import type { AnySchema } from "./types.ts"
+
+/** What records need of a program. */
+export interface RecordTools {
+  readonly dataKeys: DataKeys
+  readonly hasher: PasswordHasher
+  readonly indexRoot: IndexRoot | undefined
+}
+
+/** An object, or a row: names and values, of whatever type. */
+export type Values = Readonly<Record<string, unknown>>
+/** A row that is being made. */
+export type Row = Record<string, unknown>
+
+// --- Identity ---
+
+/** Who an object or a row is. A record whose identity the library makes has it in `record_id`. */
+export function identityOf(schema: AnySchema, values: Values, recordID: unknown = values[RECORD_ID]): RowIdentity {
+  const row =
+    schema.row === "unbound" ? undefined : canonicalRow(schema.row === "generated" ? recordID : values[schema.row])
+  const tenant = schema.tenant === undefined ? undefined : boundName(values[schema.tenant], "tenant")
+  return { table: schema.table, row, tenant }
+}
+
+// --- Columns ---
+
+/** A column, which must be there; it may be NULL. */
+export function storedColumn(row: Values, column: string): unknown {
+  if (row[column] === undefined) throw new InvalidFormat(`Cannot read a row: the column "${column}" is missing`)
+  return row[column]
+}
+
+/** What is wrong, of a message that says `Cannot <verb> <object>: <state>`. */
+export const stateOf = (error: EncxError): string => error.message.slice(error.message.indexOf(": ") + 2)
+
+// --- The row's key ---
+
+/** The header that a row keeps its wrapped data key in. */
+export function rowKeyOf(row: Values): Header {
+  const stored = storedColumn(row, DEK_COLUMN)
+  if (stored instanceof Uint8Array) return parseRowKey(stored)
+  throw new InvalidFormat(`Cannot read a row: the column "${DEK_COLUMN}" is not bytes`)
+}
+
+/** Uses the data key of a row. */
+export function withRowKey<Result>(
+  tools: RecordTools,
+  schema: AnySchema,
+  row: Values,
+  identity: RowIdentity,
+  options: CallOptions,
+  use: (dek: DataKey) => Result | undefined,
+): Promise<Result> {
+  const fits = fitsRow(schema, row, identity)
+  return tools.dataKeys.open(rowKeyOf(row), options, (dek) => (fits(dek) ? use(dek) : undefined))
+}
+
+/** Whether a key is the row's: every sealed column that is there is committed to it: a wrap that was planted opens none of them. */
+export function fitsRow(schema: AnySchema, row: Values, identity: RowIdentity): (dek: DataKey) => boolean {
+  const sealed = sealedFields(schema).flatMap((field) => {
+    const column = field.encrypted ? row[encryptedColumn(field.name)] : undefined
+    if (column === undefined || column === null) return []
+    checkColumn(column, encryptedColumn(field.name))
+    return [{ name: field.name, column }]
+  })
+  return (dek) => sealed.every(({ name, column }) => isColumnOf(dek, columnContext(identity, name), column))
+}

@@ -1,0 +1,208 @@
+/**
+ * Objects into rows. FORMATS §4.
+ *
+ * @module
+ */
+import { encodeHeader } from "../cipher/envelope.ts"
+import type { CallOptions } from "../contracts.ts"
+import { EncryptionFailed, InvalidInput } from "../errors.ts"
+import type { DataKey } from "../keys/dek.ts"
+import { sealColumn } from "./column.ts"
+import { blindIndex } from "./find.ts"
+import { columnContext, type RowIdentity, uuidv7 } from "./identity.ts"
+import { identityOf, type RecordTools, type Row, stateOf, type Values, withRowKey } from "./row.ts"
+import {
+  DEK_COLUMN,
+  encryptedColumn,
+  hashColumn,
+  indexColumn,
+  inOrder,
+  plainFields,
+  RECORD_ID,
+  type SealedFieldSpec,
+  sealedFields,
+  VERSION_COLUMN,
+} from "./schema.ts"
+import type { AnySchema } from "./types.ts"
+import { encodeValue, SEALED_NULL } from "./value.ts"
+
+/** Seals an object into a row. */
+export async function sealRecord(
+  tools: RecordTools,
+  schema: AnySchema,
+  object: Values,
+  options: CallOptions = {},
+): Promise<Row> {
+  refuseUnknown(schema, object)
+  const identity = identityOf(schema, object, schema.row === "generated" ? uuidv7() : undefined)
+  const fields = sealedFields(schema)
+  const row: Row = Object.fromEntries(plainFields(schema).map((name) => [name, required(schema, object, name)]))
+  if (schema.row === "generated") row[RECORD_ID] = identity.row
+  // Everything that can be refused is, before a hash is computed or a KMS called.
+  const encoded = encodeFields(tools, identity, fields, object)
+  Object.assign(row, encoded.indexes, await hashFields(tools, identity, fields, object, options))
+  if (fields.some(({ encrypted }) => encrypted)) {
+    const use = { messages: 1, bytes: encoded.size }
+    await tools.dataKeys.seal(identity.tenant ?? "", use, options, (key) => {
+      Object.assign(row, sealFields(key.dek, identity, encoded))
+      row[DEK_COLUMN] = encodeHeader({ dekID: key.dek.id, hasContext: false, keys: key.keys })
+      row[VERSION_COLUMN] = key.kekVersion
+    })
+  }
+  return inOrder(schema, row)
+}
+
+/** How many records are sealed at once: enough to keep the cores busy with hashes, few enough for their queue. */
+const BATCH = 16
+
+/** Seals objects into rows, in their order. */
+export async function sealRecords(
+  tools: RecordTools,
+  schema: AnySchema,
+  objects: readonly Values[],
+  options: CallOptions = {},
+): Promise<Row[]> {
+  const rows: Row[] = []
+  for (let start = 0; start < objects.length; start += BATCH) {
+    const batch = objects.slice(start, start + BATCH)
+    const sealed = await Promise.allSettled(batch.map((object) => sealRecord(tools, schema, object, options)))
+    for (const result of sealed) {
+      if (result.status === "rejected") throw result.reason
+      rows.push(result.value)
+    }
+  }
+  return rows
+}
+
+/** Seals the fields that changed, with the row's own data key; only their columns are returned. */
+export async function updateRecord(
+  tools: RecordTools,
+  schema: AnySchema,
+  row: Values,
+  patch: Values,
+  options: CallOptions = {},
+): Promise<Row> {
+  refuseUnknown(schema, patch)
+  for (const name of [schema.row, schema.tenant]) {
+    if (name !== undefined && Object.hasOwn(patch, name))
+      throw new InvalidInput(`Cannot update "${name}": every value of the row is bound to it`)
+  }
+  const identity = identityOf(schema, row)
+  const changed = sealedFields(schema).filter(({ name }) => Object.hasOwn(patch, name))
+  const columns: Row = Object.fromEntries(
+    plainFields(schema)
+      .filter((name) => Object.hasOwn(patch, name))
+      .map((name) => [name, patch[name]]),
+  )
+  const encoded = encodeFields(tools, identity, changed, patch)
+  const hashes = await hashFields(tools, identity, changed, patch, options)
+  const sealed = changed.some(({ encrypted }) => encrypted)
+    ? await withRowKey(tools, schema, row, identity, options, (dek) => sealFields(dek, identity, encoded))
+    : {}
+  return inOrder(schema, { ...columns, ...encoded.indexes, ...hashes, ...sealed })
+}
+
+interface Encoded {
+  readonly values: readonly { readonly name: string; readonly bytes: Uint8Array | null }[]
+  readonly indexes: Row
+  readonly size: number
+}
+
+function encodeFields(
+  tools: RecordTools,
+  identity: RowIdentity,
+  fields: readonly SealedFieldSpec[],
+  object: Values,
+): Encoded {
+  const indexes: Row = {}
+  const values = fields
+    .filter(({ encrypted }) => encrypted)
+    .map((field) => {
+      const { name, type, sealNull } = field
+      return sealing(name, () => {
+        const value = fieldValue(field, object)
+        for (const index of field.indexes) {
+          indexes[indexColumn(name, index)] =
+            value === null ? null : blindIndex(tools.indexRoot, identity, name, type, index, value)
+        }
+        const bytes = value !== null ? encodeValue(type, value) : sealNull ? SEALED_NULL.slice() : null
+        return { name, bytes }
+      })
+    })
+  return { values, indexes, size: values.reduce((size, { bytes }) => size + (bytes?.length ?? 0), 0) }
+}
+
+function sealFields(dek: DataKey, identity: RowIdentity, { values }: Encoded): Row {
+  return Object.fromEntries(
+    values.map(({ name, bytes }) => [
+      encryptedColumn(name),
+      bytes && sealColumn(dek, columnContext(identity, name), bytes),
+    ]),
+  )
+}
+
+async function hashFields(
+  tools: RecordTools,
+  identity: RowIdentity,
+  fields: readonly SealedFieldSpec[],
+  object: Values,
+  options: CallOptions,
+): Promise<Row> {
+  const hashed = fields.filter((field) => field.hashed)
+  const hashes: Row = {}
+  for (const field of hashed) {
+    const value = await sealingAsync(field.name, async () => {
+      const plain = fieldValue(field, object) as string | Uint8Array | null
+      return plain === null ? null : await tools.hasher.hash(plain, columnContext(identity, field.name), options)
+    })
+    hashes[hashColumn(field.name)] = value
+  }
+  return hashes
+}
+
+// --- Fields of an object ---
+
+function refuseUnknown(schema: AnySchema, object: Values): void {
+  const unknown = Object.keys(object).find((name) => !Object.hasOwn(schema.fields, name))
+  if (unknown === undefined) return
+  throw new EncryptionFailed(`Cannot seal a record of "${schema.table}": "${unknown}" is not a field of its schema`, {
+    field: unknown,
+  })
+}
+
+function required(schema: AnySchema, object: Values, name: string): unknown {
+  const value = object[name]
+  if (value === undefined)
+    throw new EncryptionFailed(`Cannot seal a record of "${schema.table}": "${name}" is missing`, { field: name })
+  return value
+}
+
+function fieldValue({ name, nullable }: SealedFieldSpec, object: Values): unknown {
+  const value = object[name]
+  if (value === undefined) throw new InvalidInput("Cannot seal a value: it is missing")
+  if (value === null && !nullable)
+    throw new InvalidInput("Cannot seal a value: it is null, and the field is not nullable")
+  return value
+}
+
+function sealing<Result>(field: string, seal: () => Result): Result {
+  try {
+    return seal()
+  } catch (error) {
+    throw fieldFailure(field, error)
+  }
+}
+
+async function sealingAsync<Result>(field: string, seal: () => Promise<Result>): Promise<Result> {
+  try {
+    return await seal()
+  } catch (error) {
+    throw fieldFailure(field, error)
+  }
+}
+
+// Only what is wrong with the value is told of the field; a queue that is full or a pepper that is missing stays itself.
+function fieldFailure(field: string, error: unknown): unknown {
+  if (!(error instanceof InvalidInput)) return error
+  return new EncryptionFailed(`Cannot seal "${field}": ${stateOf(error)}`, { field, cause: error })
+}
