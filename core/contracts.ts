@@ -46,7 +46,7 @@ export interface KeyVersion {
 export interface KeyDescription {
   /** The key, resolved. */
   readonly keyID: string
-  /** The version that wraps now; 0 where the KMS keeps that to itself. */
+  /** The version that wraps now; 0 where none may, or the KMS keeps that to itself. */
   readonly currentVersion: number
   /** Every version, oldest first; empty where the KMS keeps that to itself. */
   readonly versions: readonly KeyVersion[]

@@ -3,7 +3,7 @@ import { createSecretKey, type KeyObject } from "node:crypto"
 import * as nodeFS from "node:fs"
 import { dirname } from "node:path"
 import { wipe } from "../core/bytes.ts"
-import { EncxError, InvalidConfiguration, KMSUnavailable } from "../core/errors.ts"
+import { InvalidConfiguration } from "../core/errors.ts"
 import {
   formatKeyFile,
   type KeyFileHead,
@@ -67,48 +67,28 @@ export function keyFile(path: string, passphrase: string | undefined, fs: FileSy
   }
 
   return {
-    read: ({ signal } = {}) =>
-      asking("read", async () => {
-        signal?.throwIfAborted()
-        return (await load())?.store ?? EMPTY_STORE
-      }),
+    read: async ({ signal } = {}) => {
+      signal?.throwIfAborted()
+      return (await load())?.store ?? EMPTY_STORE
+    },
 
-    change: (change, { signal } = {}) =>
-      asking("change", async () => {
-        signal?.throwIfAborted()
-        makeFolder(dirname(path), fs)
-        await withLock(
-          path,
-          async () => {
-            const before = await load()
-            const head = before?.head ?? newHead(passphrase !== undefined)
-            const store = change(before?.store ?? EMPTY_STORE)
-            const key = head.protection === "none" ? undefined : await keyOf(head.protection)
-            replaceFile(path, formatKeyFile(head, store, key), fs)
-            loaded = undefined
-          },
-          { signal, fs },
-        )
-      }),
+    change: async (change, { signal } = {}) => {
+      signal?.throwIfAborted()
+      makeFolder(dirname(path), fs)
+      const replace = async (): Promise<void> => {
+        const before = await load()
+        const head = before?.head ?? newHead(passphrase !== undefined)
+        const store = change(before?.store ?? EMPTY_STORE)
+        const key = head.protection === "none" ? undefined : await keyOf(head.protection)
+        replaceFile(path, formatKeyFile(head, store, key), fs)
+        loaded = undefined
+      }
+      await withLock(path, replace, { signal, fs })
+    },
 
     close: async () => {
       loaded = undefined
       derived = undefined
     },
-  }
-
-  // What the system says (no space, no permission, no such folder) is «could not ask», never «absent».
-  async function asking<Result>(operation: string, run: () => Promise<Result>): Promise<Result> {
-    try {
-      return await run()
-    } catch (error) {
-      const code = (error as { code?: unknown } | null)?.code
-      if (error instanceof EncxError || typeof code !== "string" || !/^E[A-Z0-9]+$/.test(code)) throw error
-      throw new KMSUnavailable(`Cannot ${operation} the key file "${path}": ${code}`, {
-        provider: "local",
-        operation,
-        cause: error,
-      })
-    }
   }
 }

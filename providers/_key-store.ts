@@ -11,7 +11,18 @@ import type {
   SecretName,
   SecretStage,
 } from "../core/contracts.ts"
-import { InvalidInput, KeyDisabled, KeyExists, KeyNotFound, SecretExists, SecretNotFound } from "../core/errors.ts"
+import {
+  EncxError,
+  InvalidInput,
+  KeyDisabled,
+  KeyExists,
+  KeyNotFound,
+  KMSUnavailable,
+  type ProviderFailure,
+  SecretExists,
+  SecretNotFound,
+  SecretStorageUnavailable,
+} from "../core/errors.ts"
 
 export interface StoredKeyVersion {
   readonly version: number
@@ -61,6 +72,8 @@ const SECRET_ALIAS = /^[A-Za-z0-9][A-Za-z0-9/_+=.@-]{0,199}$/
 
 /** The services over a store. */
 export function keyStoreServices(provider: string, storage: KeyStorage, absentHint: string): LocalServices {
+  const keys = new Access(storage, provider, KMSUnavailable)
+  const secrets = new Access(storage, provider, SecretStorageUnavailable)
   const failure = (operation: string) => ({ provider, operation, hint: absentHint })
 
   const findKey = (store: KeyStore, name: string, operation: string): StoredKey => {
@@ -71,14 +84,16 @@ export function keyStoreServices(provider: string, storage: KeyStorage, absentHi
       failure(operation),
     )
   }
+  const enabled = (key: StoredKey): StoredKeyVersion | undefined =>
+    key.versions.findLast(({ state }) => state === "enabled")
   const current = (key: StoredKey, operation: string): StoredKeyVersion => {
-    const version = key.versions.findLast(({ state }) => state === "enabled")
+    const version = enabled(key)
     if (version) return version
     throw new KeyDisabled(`Cannot use the key "${key.alias}": none of its versions is enabled`, { provider, operation })
   }
-  const describe = (key: StoredKey, operation: string): KeyDescription => ({
+  const describe = (key: StoredKey): KeyDescription => ({
     keyID: key.ref,
-    currentVersion: current(key, operation).version,
+    currentVersion: enabled(key)?.version ?? 0,
     versions: key.versions.map(({ version, state, created_at }) => ({
       version,
       state,
@@ -94,7 +109,7 @@ export function keyStoreServices(provider: string, storage: KeyStorage, absentHi
     )
   }
   const storeSecret = (path: string, value: Uint8Array, operation: string, options?: CallOptions): Promise<void> =>
-    storage.change((store) => {
+    secrets.change(operation, options, (store) => {
       if (store.secrets.some((secret) => secret.path === path)) {
         throw new SecretExists(`Cannot store the secret "${path}": there is one already`, { provider, operation })
       }
@@ -105,7 +120,7 @@ export function keyStoreServices(provider: string, storage: KeyStorage, absentHi
           { path, versions: [{ version: 1, stage: "current", value: value.slice(), created_at: now() }] },
         ],
       }
-    }, options)
+    })
 
   return {
     provider,
@@ -113,18 +128,18 @@ export function keyStoreServices(provider: string, storage: KeyStorage, absentHi
     // --- Keys ---
 
     async getKeyID(alias, options) {
-      return findKey(await storage.read(options), alias, "getKeyID").ref
+      return findKey(await keys.read("getKeyID", options), alias, "getKeyID").ref
     },
 
     async describeKey(keyID, options) {
-      return describe(findKey(await storage.read(options), keyID, "describeKey"), "describeKey")
+      return describe(findKey(await keys.read("describeKey", options), keyID, "describeKey"))
     },
 
     async createKey(alias, options) {
       if (alias === "" || utf8(alias, "an alias").length > ALIAS_MAX)
         throw new InvalidInput(`Cannot create a key: its alias has not 1 to ${ALIAS_MAX} bytes`)
       const ref = randomUUID()
-      await storage.change((store) => {
+      await keys.change("createKey", options, (store) => {
         if (store.keys.some((key) => key.alias === alias)) {
           throw new KeyExists(`Cannot create the key "${alias}": there is one already`, {
             provider,
@@ -132,29 +147,29 @@ export function keyStoreServices(provider: string, storage: KeyStorage, absentHi
           })
         }
         return { ...store, keys: [...store.keys, { alias, ref, versions: [newVersion(1)] }] }
-      }, options)
+      })
       return ref
     },
 
     async rotateKey(keyID, options) {
       let rotated: StoredKey | undefined
-      await storage.change((store) => {
+      await keys.change("rotateKey", options, (store) => {
         const key = findKey(store, keyID, "rotateKey")
         const last = Math.max(...key.versions.map(({ version }) => version))
         rotated = { ...key, versions: [...key.versions, newVersion(last + 1)] }
         return { ...store, keys: store.keys.map((each) => (each === key ? (rotated as StoredKey) : each)) }
-      }, options)
-      return describe(rotated as unknown as StoredKey, "rotateKey")
+      })
+      return describe(rotated as unknown as StoredKey)
     },
 
     async encryptDEK(keyID, dek, context, options) {
-      const { ref, ...key } = findKey(await storage.read(options), keyID, "encryptDEK")
+      const { ref, ...key } = findKey(await keys.read("encryptDEK", options), keyID, "encryptDEK")
       const { version, key: kek } = current({ ref, ...key }, "encryptDEK")
       return { ciphertext: wrapDEK({ kek, ref, version }, context, dek), keyID: ref, version }
     },
 
     async decryptDEK({ ciphertext, keyID, version }, context, options) {
-      const { ref, alias, versions } = findKey(await storage.read(options), keyID, "decryptDEK")
+      const { ref, alias, versions } = findKey(await keys.read("decryptDEK", options), keyID, "decryptDEK")
       const stored = versions.find((each) => each.version === version)
       if (!stored)
         throw new KeyNotFound(`Cannot use the key "${alias}": it has no version ${version}`, {
@@ -172,7 +187,11 @@ export function keyStoreServices(provider: string, storage: KeyStorage, absentHi
     // --- Secrets ---
 
     async getPepper(alias, options) {
-      const { versions } = findSecret(await storage.read(options), secretPath(alias, "pepper"), "getPepper")
+      const { versions } = findSecret(
+        await secrets.read("getPepper", options),
+        secretPath(alias, "pepper"),
+        "getPepper",
+      )
       return versions
         .filter(({ stage }) => stage !== "pending")
         .toSorted((a, b) => Number(b.stage === "current") - Number(a.stage === "current") || b.version - a.version)
@@ -185,7 +204,7 @@ export function keyStoreServices(provider: string, storage: KeyStorage, absentHi
 
     async rotatePepper(alias, pepper, options) {
       const path = secretPath(alias, "pepper")
-      await storage.change((store) => {
+      await secrets.change("rotatePepper", options, (store) => {
         const secret = findSecret(store, path, "rotatePepper")
         const version = Math.max(...secret.versions.map((each) => each.version)) + 1
         const before = secret.versions.map((each) =>
@@ -196,16 +215,20 @@ export function keyStoreServices(provider: string, storage: KeyStorage, absentHi
           versions: [...before, { version, stage: "current", value: pepper.slice(), created_at: now() }],
         }
         return { ...store, secrets: store.secrets.map((each) => (each === secret ? rotated : each)) }
-      }, options)
+      })
     },
 
     async pepperExists(alias, options) {
       const path = secretPath(alias, "pepper")
-      return (await storage.read(options)).secrets.some((secret) => secret.path === path)
+      return (await secrets.read("pepperExists", options)).secrets.some((secret) => secret.path === path)
     },
 
     async getIndexRoot(alias, options) {
-      const { versions } = findSecret(await storage.read(options), secretPath(alias, "index-root"), "getIndexRoot")
+      const { versions } = findSecret(
+        await secrets.read("getIndexRoot", options),
+        secretPath(alias, "index-root"),
+        "getIndexRoot",
+      )
       const found = versions.find(({ stage }) => stage === "current")
       if (found) return found.value.slice()
       throw new SecretNotFound("Cannot find the index root: none of its versions is current", failure("getIndexRoot"))
@@ -220,6 +243,45 @@ export function keyStoreServices(provider: string, storage: KeyStorage, absentHi
     async close() {
       await storage.close?.()
     },
+  }
+}
+
+/** The storage, whose failures become those of a service: what the system says (no space, no permission) is never «absent». */
+class Access {
+  readonly #storage: KeyStorage
+  readonly #provider: string
+  readonly #Failure: new (
+    message: string,
+    failure: ProviderFailure,
+  ) => Error
+
+  constructor(
+    storage: KeyStorage,
+    provider: string,
+    Failure: new (message: string, failure: ProviderFailure) => Error,
+  ) {
+    this.#storage = storage
+    this.#provider = provider
+    this.#Failure = Failure
+  }
+
+  read(operation: string, options?: CallOptions): Promise<KeyStore> {
+    return this.#ask(operation, () => this.#storage.read(options))
+  }
+
+  change(operation: string, options: CallOptions | undefined, change: (store: KeyStore) => KeyStore): Promise<void> {
+    return this.#ask(operation, () => this.#storage.change(change, options))
+  }
+
+  async #ask<Result>(operation: string, ask: () => Promise<Result>): Promise<Result> {
+    try {
+      return await ask()
+    } catch (error) {
+      const code = (error as { code?: unknown } | null)?.code
+      if (error instanceof EncxError || typeof code !== "string" || !/^E[A-Z0-9]+$/.test(code)) throw error
+      const failure = { provider: this.#provider, operation, cause: error }
+      throw new this.#Failure(`Cannot use the key file: the system says ${code}`, failure)
+    }
   }
 }
 

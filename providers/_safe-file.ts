@@ -89,7 +89,10 @@ function checkFile(path: string, descriptor: number, fs: FileSystem): nodeFS.Big
 
 function checkFolder(folder: string, fs: FileSystem): void {
   if (!POSIX) return
-  const { mode } = fs.statSync(folder)
+  const { mode, uid } = fs.statSync(folder)
+  if (uid !== 0 && uid !== (process.geteuid?.() ?? uid)) {
+    throw unsafe(folder, "it belongs to another user", "use a folder of the user that runs this program")
+  }
   if ((mode & 0o022) !== 0)
     throw unsafe(folder, `others may write to it (mode ${(mode & 0o777).toString(8)})`, `chmod go-w "${folder}"`)
 }
