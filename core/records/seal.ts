@@ -118,15 +118,15 @@ function encodeFields(
   const values = fields
     .filter(({ encrypted }) => encrypted)
     .map((field) => {
-      const { name, type, sealNull } = field
+      const { name, type, nullable, sealNull } = field
       return sealing(name, () => {
         const value = fieldValue(field, object)
         for (const index of field.indexes) {
           indexes[indexColumn(name, index)] =
             value === null ? null : blindIndex(tools.indexRoot, identity, name, type, index, value)
         }
-        const bytes = value !== null ? encodeValue(type, value) : sealNull ? SEALED_NULL.slice() : null
-        return { name, bytes }
+        if (value !== null || !nullable) return { name, bytes: encodeValue(type, value) }
+        return { name, bytes: sealNull ? SEALED_NULL.slice() : null }
       })
     })
   return { values, indexes, size: values.reduce((size, { bytes }) => size + (bytes?.length ?? 0), 0) }
@@ -177,10 +177,11 @@ function required(schema: AnySchema, object: Values, name: string): unknown {
   return value
 }
 
-function fieldValue({ name, nullable }: SealedFieldSpec, object: Values): unknown {
+// A JSON field that is not nullable takes null for the JSON value that it is.
+function fieldValue({ name, type, nullable }: SealedFieldSpec, object: Values): unknown {
   const value = object[name]
   if (value === undefined) throw new InvalidInput("Cannot seal a value: it is missing")
-  if (value === null && !nullable)
+  if (value === null && !nullable && type !== "json")
     throw new InvalidInput("Cannot seal a value: it is null, and the field is not nullable")
   return value
 }
