@@ -21,7 +21,7 @@ export type FileSystem = Pick<
   | "readdirSync"
 >
 
-const { O_CREAT, O_EXCL, O_NOFOLLOW = 0, O_RDONLY, O_RDWR, O_WRONLY } = nodeFS.constants
+const { O_CREAT, O_EXCL, O_NOFOLLOW = 0, O_NONBLOCK = 0, O_RDONLY, O_RDWR, O_WRONLY } = nodeFS.constants
 const FILE_MODE = 0o600
 const FOLDER_MODE = 0o700
 const MAX_BYTES = 1 << 20
@@ -65,7 +65,8 @@ export function withSafeFile<Result>(
 
 function openExisting(path: string, flags: number, fs: FileSystem): number | undefined {
   try {
-    return fs.openSync(path, flags | O_NOFOLLOW)
+    // Opening a FIFO would wait for its other end.
+    return fs.openSync(path, flags | O_NOFOLLOW | O_NONBLOCK)
   } catch (error) {
     if (codeOf(error) === "ENOENT") return undefined
     if (codeOf(error) === "ELOOP" || codeOf(error) === "EMLINK")

@@ -47,6 +47,8 @@ interface MessageKeys {
 
 // "key[32] ‖ base_nonce[12] ‖ commitment[32]" from the DEK, the salt and the context
 function derive(dek: Key, salt: Uint8Array, context: Uint8Array): MessageKeys {
+  const length = dek instanceof Uint8Array ? dek.length : dek.symmetricKeySize
+  if (length !== KEY) throw new RangeError(`Cannot use a key: it has ${length} bytes, not ${KEY}`)
   const okm = hkdfExpand("sha512", dek, labelled(LABEL, salt, context), KEY + NONCE + COMMITMENT)
   // On Node 24 a cipher made from raw bytes costs 15 µs more than one made from a KeyObject.
   const key = createSecretKey(okm.subarray(0, KEY))

@@ -140,7 +140,7 @@ function entryProblem(provider: number, ref: string, version: number, wrapped: U
   const length = utf8(ref, "a key's name").length
   if (provider !== OTHER && !NAMES.has(provider)) return `the provider ${provider} is unknown`
   if (length < REF.min || length > REF.max) return `a key's name has ${length} bytes, not ${REF.min} to ${REF.max}`
-  if (provider === OTHER && !SCHEME.test(providerOf({ provider, ref }).name))
+  if (provider === OTHER && !(ref.includes(":") && SCHEME.test(providerOf({ provider, ref }).name)))
     return "a key's name does not begin with its provider's"
   if (!Number.isInteger(version) || version < 0 || version > MAX_KEK_VERSION)
     return `the key version ${version} is out of range`

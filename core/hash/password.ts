@@ -38,7 +38,7 @@ function costOf({ memoryKiB, iterations, parallelism }: Argon2Options): Argon2Co
   }
 }
 
-/** Makes and verifies the password hashes of one program. */
+/** Makes and verifies the password hashes of one program. @internal */
 export class PasswordHasher {
   readonly #peppers: Peppers | undefined
   readonly #cost: Argon2Cost

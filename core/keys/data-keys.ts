@@ -9,7 +9,7 @@ import type { CallOptions, KeyDescription, WrappedDEK } from "../contracts.ts"
 import { DecryptionFailed, KeyNotAllowed, KeyNotFound, type Try } from "../errors.ts"
 import { DataKey, type SealingKey } from "./dek.ts"
 import type { DEKCache, Use } from "./dek-cache.ts"
-import { type AllowedEntry, contradictsItself, type Keyring, tryOf } from "./keyring.ts"
+import { type AllowedEntry, type Keyring, tryOf } from "./keyring.ts"
 
 /** The data keys of one program. */
 export class DataKeys {
@@ -54,10 +54,6 @@ export class DataKeys {
     const tries: Try[] = []
     let unasked: unknown
     for (const allowed of this.#allowed(header)) {
-      if (contradictsItself(allowed.entry)) {
-        tries.push({ ...tryOf(allowed.entry, undefined), code: "INVALID_FORMAT" })
-        continue
-      }
       const lease = await this.#lease(allowed, header.dekID, options).catch((error: unknown) => {
         // The caller's own abort ends it all; a key that fails gives way to the next.
         options.signal?.throwIfAborted()

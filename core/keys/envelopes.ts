@@ -58,7 +58,7 @@ export interface Verification extends Try {
   readonly ok: boolean
 }
 
-/** Seals one message with a key. The salt is new random bytes; anything else is for known-answer tests. */
+/** Seals one message with a key. The salt is new random bytes; anything else is for known-answer tests. @internal */
 export function sealWith(
   key: Pick<SealingKey, "dek" | "keys">,
   plaintext: Uint8Array,
@@ -69,7 +69,7 @@ export function sealWith(
   return sealMessage(key.dek.key, bodyContext(header, encodedContext), plaintext, encodeHeader(header), salt)
 }
 
-/** Seals a value into an envelope. */
+/** Seals a value into an envelope. @internal */
 export function sealEnvelope(
   dataKeys: DataKeys,
   plaintext: Uint8Array,
@@ -83,7 +83,7 @@ export function sealEnvelope(
   )
 }
 
-/** Opens an envelope. */
+/** Opens an envelope. @internal */
 export async function openEnvelope(
   dataKeys: DataKeys,
   envelope: Uint8Array,
@@ -118,6 +118,7 @@ function prepare(envelope: Uint8Array, context: Context | undefined): { parsed: 
  * Wraps an envelope's data key anew; the body stays as it is, byte for byte.
  *
  * @param context as it was sealed with: the key must be the right one before its old wraps go
+ * @internal
  */
 export async function rewrapEnvelope(
   dataKeys: DataKeys,
@@ -131,7 +132,7 @@ export async function rewrapEnvelope(
   return concat(encodeHeader({ ...parsed, keys }), parsed.body)
 }
 
-/** Tries every key of an envelope that this program allows, so that one that is lost shows while another still works. */
+/** Tries every key of an envelope that this program allows, so that one that is lost shows while another still works. @internal */
 export async function verifyEnvelope(
   dataKeys: DataKeys,
   envelope: Uint8Array,

@@ -8,10 +8,10 @@ import { hex, latin1, wipe } from "../bytes.ts"
 import type { Context } from "../cipher/context.ts"
 import { type KeyEntry, keyName, PROVIDERS, providerOf } from "../cipher/envelope.ts"
 import type { CallOptions, Clock, KeyManagementService, WrappedDEK } from "../contracts.ts"
-import { EncxError, KMSUnavailable, type Try } from "../errors.ts"
+import { DecryptionFailed, EncxError, KMSUnavailable, type Try } from "../errors.ts"
 import { DataKey, DEK_LENGTH, generateDEK, generateDEKID, type SealingKey } from "./dek.ts"
 
-/** A key-encryption key as the program names it. */
+/** A key-encryption key as the program names it. @internal */
 export interface KEK {
   /** The service that holds it. */
   readonly kms: KeyManagementService
@@ -27,7 +27,7 @@ export type KMSCalls = Record<"getKeyID" | "generateDEK" | "encryptDEK" | "decry
 /** An alias resolves anew after this time, so that one that was moved takes effect in a running program. */
 const ALIAS_MAX_AGE_MS = 600_000
 
-/** What the KMS is given beside a data key: our two pairs and the program's own. FORMATS §2. */
+/** What the KMS is given beside a data key: our two pairs and the program's own. FORMATS §2. @internal */
 export function kmsContext(dekID: Uint8Array, fixed: Context): Context {
   return { ...fixed, purpose: "encx.v2.dek", dek_id: hex(dekID) }
 }
@@ -38,7 +38,7 @@ interface Ring extends KEK {
   resolvedAt: number
 }
 
-/** The key-encryption keys of one program. */
+/** The key-encryption keys of one program. @internal */
 export class Keyring {
   readonly #keks: readonly Ring[]
   readonly #context: Context
@@ -159,6 +159,7 @@ export class Keyring {
    * @returns 32 bytes; the caller wipes them
    */
   async unwrap({ entry, kms, keyID }: AllowedEntry, dekID: Uint8Array, options: CallOptions = {}): Promise<Uint8Array> {
+    if (contradictsItself(entry)) throw new DecryptionFailed()
     this.calls.decryptDEK++
     const wrapped = { ciphertext: entry.wrapped, keyID, version: entry.version }
     const dek = await kms.decryptDEK(wrapped, kmsContext(dekID, this.#context), options)
@@ -171,21 +172,21 @@ export class Keyring {
   }
 }
 
-/** An entry whose key the program allows, and the service to ask. */
+/** An entry whose key the program allows, and the service to ask. @internal */
 export interface AllowedEntry {
   readonly entry: KeyEntry
   readonly kms: KeyManagementService
   readonly keyID: string
 }
 
-/** How trying an entry ended, for the error that lists the tries. */
+/** How trying an entry ended, for the error that lists the tries. @internal */
 export function tryOf(entry: KeyEntry, error: unknown): Try {
   const code = error === undefined ? "COMMITMENT" : error instanceof EncxError ? error.code : "UNKNOWN"
   return { provider: providerOf(entry).name, ref: entry.ref, version: entry.version, code }
 }
 
 /** Whether an entry contradicts itself: a Vault ciphertext names the version that wrapped it. FORMATS §3. */
-export function contradictsItself({ provider, version, wrapped }: KeyEntry): boolean {
+function contradictsItself({ provider, version, wrapped }: KeyEntry): boolean {
   if (provider !== PROVIDERS["vault-transit"]) return false
   const prefix = `vault:v${version}:`
   return latin1(wrapped.subarray(0, prefix.length)) !== prefix
