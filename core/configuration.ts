@@ -4,6 +4,7 @@
  * @module
  */
 import { encodeContext } from "./cipher/context.ts"
+import { MAX_KEYS } from "./cipher/envelope.ts"
 import type { Clock, Context, KeyManagementService, SecretManagementService } from "./contracts.ts"
 import { EncxError, InvalidConfiguration } from "./errors.ts"
 import { type Argon2Options, argon2Problem } from "./hash/password.ts"
@@ -25,6 +26,7 @@ export interface ResolvedKEK {
   readonly kms: KeyManagementService
   readonly alias: string
   readonly wraps: boolean
+  readonly kmsContext: Context
 }
 
 /** A secret whose store is open. */
@@ -40,7 +42,6 @@ export interface ResolvedConfiguration {
   readonly indexRoot: ResolvedSecret | undefined
   readonly dekCache: Required<DEKCacheOptions>
   readonly argon2: Argon2Options
-  readonly kmsContext: Context
   readonly bootstrap: Bootstrap
   readonly clock: Clock
   /** The services that were opened from URIs: closing the program closes them. */
@@ -71,29 +72,32 @@ export async function resolveConfiguration(options: readonly Option[]): Promise<
   const merged = merge(options)
   const problems = findProblems(merged)
   const services = new Services(merged.registry, problems)
-
-  const kms = await services.open(merged.kms, isKMS, "a key management service")
-  const others = async (list: readonly OtherKEK[] = [], wraps: boolean): Promise<ResolvedKEK[]> => {
-    const opened = await Promise.all(
-      list.map(async ({ kms, alias }) => ({
-        kms: await services.open(kms, isKMS, "a key management service"),
-        alias,
-        wraps,
-      })),
-    )
-    return opened.filter((kek): kek is ResolvedKEK => kek.kms !== undefined)
+  try {
+    return await openServices(merged, services, problems)
+  } catch (error) {
+    await services.close()
+    throw error
   }
-  const additional = await others(merged.additionalKEKs, true)
-  const retired = await others(merged.retiredKEKs, false)
+}
+
+async function openServices(
+  merged: Configuration,
+  services: Services,
+  problems: readonly string[],
+): Promise<ResolvedConfiguration> {
+  const kmsContext = { ...merged.kmsContext }
+  const openKEK = async (kek: OtherKEK, wraps: boolean): Promise<ResolvedKEK[]> => {
+    const kms = await services.open(kek.kms, isKMS, "a key management service")
+    return kms ? [{ kms, alias: kek.alias, wraps, kmsContext: kek.kmsContext ?? kmsContext }] : []
+  }
+  const first = merged.kms === undefined ? [] : await openKEK({ kms: merged.kms, alias: merged.kekAlias ?? "" }, true)
+  const additional = await Promise.all((merged.additionalKEKs ?? []).map((kek) => openKEK(kek, true)))
+  const retired = await Promise.all((merged.retiredKEKs ?? []).map((kek) => openKEK(kek, false)))
   const pepper = await services.secret(merged.pepper)
   const indexRoot = await services.secret(merged.indexRoot)
-
-  if (problems.length > 0 || !kms) {
-    await services.close()
-    throw new InvalidConfiguration(problems)
-  }
+  if (problems.length > 0) throw new InvalidConfiguration(problems)
   return {
-    keks: [{ kms, alias: merged.kekAlias as string, wraps: true }, ...additional, ...retired],
+    keks: [...first, ...additional.flat(), ...retired.flat()] as [ResolvedKEK, ...ResolvedKEK[]],
     pepper,
     // The two secrets are kept side by side, unless the program says otherwise.
     indexRoot: indexRoot ?? (pepper && "store" in pepper ? pepper : undefined),
@@ -102,7 +106,6 @@ export async function resolveConfiguration(options: readonly Option[]): Promise<
         ? { ...DEK_CACHE_DEFAULTS, capacity: 0 }
         : { ...DEK_CACHE_DEFAULTS, ...merged.dekCache },
     argon2: merged.argon2 ?? {},
-    kmsContext: { ...merged.kmsContext },
     bootstrap: merged.bootstrap ?? {},
     clock: merged.clock ?? performance,
     opened: services.opened,
@@ -167,7 +170,11 @@ function findProblems(merged: Configuration): string[] {
   if (merged.dekCache && (merged.dekCache.maxMessages ?? 0) > 2 ** 32)
     say(`the DEK cache's "maxMessages"`, "it is more than 2^32")
   if (merged.argon2) say("the Argon2 options", argon2Problem(merged.argon2))
-  say("the KMS context", kmsContextProblem(merged.kmsContext))
+  for (const context of [merged.kmsContext, ...(merged.retiredKEKs ?? []).map((kek) => kek.kmsContext)]) {
+    say("the KMS context", kmsContextProblem(context))
+  }
+  const wrapping = 1 + (merged.additionalKEKs ?? []).length
+  if (wrapping > MAX_KEYS) say("the additional KEKs", `${wrapping} keys would wrap, and an envelope holds ${MAX_KEYS}`)
   return problems
 }
 

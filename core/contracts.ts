@@ -165,6 +165,7 @@ export interface SecretManagementService {
   /**
    * Stores the first pepper. It never overwrites: of many at once, one succeeds.
    *
+   * @throws {RangeError} when it has not 32 bytes
    * @throws {SecretExists} when there is one
    */
   storePepper(alias: string, pepper: Uint8Array, options?: CallOptions): Promise<void>
@@ -172,6 +173,7 @@ export interface SecretManagementService {
   /**
    * Makes another pepper the current one, and the current one the previous. What was previous is kept as long as the store keeps it.
    *
+   * @throws {RangeError} when it has not 32 bytes
    * @throws {SecretNotFound} when there is no pepper to follow
    */
   rotatePepper(alias: string, pepper: Uint8Array, options?: CallOptions): Promise<void>

@@ -10,7 +10,7 @@ import { fromHex, hex } from "./bytes.ts"
 import { type AESGCMOptions, decryptData, encryptData } from "./cipher/aes-gcm.ts"
 import { type ResolvedConfiguration, resolveConfiguration } from "./configuration.ts"
 import type { CallOptions, Context, KeyDescription, WrappedDEK } from "./contracts.ts"
-import { Closed } from "./errors.ts"
+import { Closed, InvalidConfiguration } from "./errors.ts"
 import { PasswordHasher } from "./hash/password.ts"
 import { DataKeys } from "./keys/data-keys.ts"
 import { type DataKey, generateDEK, generateDEKID, type SealingKey } from "./keys/dek.ts"
@@ -120,10 +120,11 @@ export async function newCrypto(...options: readonly Option[]): Promise<Crypto> 
 }
 
 async function start(configuration: ResolvedConfiguration): Promise<Crypto> {
-  const { keks, kmsContext, clock, dekCache, bootstrap } = configuration
+  const { keks, clock, dekCache, bootstrap } = configuration
   if (bootstrap.createKEK) await createMissingKEK(keks[0])
-  const keyring = new Keyring(keks, kmsContext, clock)
+  const keyring = new Keyring(keks, clock)
   await keyring.resolve()
+  if (keyring.problem) throw new InvalidConfiguration(`Cannot use the KEKs: ${keyring.problem}`)
   const dataKeys = new DataKeys(keyring, new DEKCache<SealingKey, DataKey>(dekCache, clock))
   const peppers = configuration.pepper && (await loadPeppers(configuration.pepper, bootstrap.createPepper ?? false))
   const indexRoot =

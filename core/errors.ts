@@ -146,7 +146,10 @@ export class DecryptionFailed extends EncxError {
 // --- Key management ---
 
 /** A failure of a key management service. */
-export abstract class KMSError extends ProviderError {}
+export abstract class KMSError extends ProviderError {
+  /** The keys that were tried on the data, in order, where there were several. */
+  tries?: readonly Try[]
+}
 
 /** The KMS cannot be asked: no connection, a time-out, throttling, an answer that makes no sense. */
 export class KMSUnavailable extends KMSError {

@@ -15,6 +15,8 @@ export type ServiceOrURI<Service> = Service | string
 export interface OtherKEK {
   readonly kms: ServiceOrURI<KeyManagementService>
   readonly alias: string
+  /** The fixed pairs that it was given, where they are others than the program's. */
+  readonly kmsContext?: Context
 }
 
 /** A secret: its bytes, or where they are kept. */
@@ -70,9 +72,16 @@ export function withAdditionalKEK(kms: ServiceOrURI<KeyManagementService>, alias
   return { additionalKEKs: [{ kms, alias }] }
 }
 
-/** A key that opens what it once wrapped, and wraps nothing more. */
-export function withRetiredKEK(kms: ServiceOrURI<KeyManagementService>, alias: string): Option {
-  return { retiredKEKs: [{ kms, alias }] }
+/**
+ * A key that opens what it once wrapped, and wraps nothing more. With `kmsContext` it opens what was wrapped under other fixed
+ * pairs than the present ones; that may be the present key itself.
+ */
+export function withRetiredKEK(
+  kms: ServiceOrURI<KeyManagementService>,
+  alias: string,
+  { kmsContext }: { readonly kmsContext?: Context } = {},
+): Option {
+  return { retiredKEKs: [{ kms, alias, ...(kmsContext === undefined ? {} : { kmsContext }) }] }
 }
 
 /**
@@ -114,7 +123,10 @@ export function withArgon2(options: Argon2Options): Option {
   return { argon2: options }
 }
 
-/** Fixed pairs that the KMS is given with every data key. Its logs show them in clear: no personal data. Changing them needs a re-wrap. */
+/**
+ * Fixed pairs that the KMS is given with every data key. Its logs show them in clear: no personal data. To change them, name the
+ * key once more with its old pairs, `withRetiredKEK(kms, alias, { kmsContext })`, and re-wrap what is stored.
+ */
 export function withKMSContext(context: Context): Option {
   return { kmsContext: context }
 }

@@ -1,6 +1,6 @@
 /** Keys and secrets in this process, as the local key file holds them (FORMATS §8), and the services over them. */
 import { randomUUID } from "node:crypto"
-import { randomBytes, utf8 } from "../core/bytes.ts"
+import { abytes, randomBytes, utf8 } from "../core/bytes.ts"
 import { unwrapDEK, wrapDEK } from "../core/cipher/dek-wrap.ts"
 import type {
   CallOptions,
@@ -67,6 +67,7 @@ export type LocalServices = KeyManagementService &
 
 export const EMPTY_STORE: KeyStore = { keys: [], secrets: [] }
 const KEK_LENGTH = 32
+const PEPPER_LENGTH = 32
 const ALIAS_MAX = 256
 const SECRET_ALIAS = /^[A-Za-z0-9][A-Za-z0-9/_+=.@-]{0,199}$/
 
@@ -140,7 +141,8 @@ export function keyStoreServices(provider: string, storage: KeyStorage, absentHi
         throw new InvalidInput(`Cannot create a key: its alias has not 1 to ${ALIAS_MAX} bytes`)
       const ref = randomUUID()
       await keys.change("createKey", options, (store) => {
-        if (store.keys.some((key) => key.alias === alias)) {
+        // An alias that is another key's id would hide that key.
+        if (store.keys.some((key) => key.alias === alias || key.ref === alias)) {
           throw new KeyExists(`Cannot create the key "${alias}": there is one already`, {
             provider,
             operation: "createKey",
@@ -199,10 +201,12 @@ export function keyStoreServices(provider: string, storage: KeyStorage, absentHi
     },
 
     async storePepper(alias, pepper, options) {
+      abytes(pepper, PEPPER_LENGTH, "pepper")
       await storeSecret(secretPath(alias, "pepper"), pepper, "storePepper", options)
     },
 
     async rotatePepper(alias, pepper, options) {
+      abytes(pepper, PEPPER_LENGTH, "pepper")
       const path = secretPath(alias, "pepper")
       await secrets.change("rotatePepper", options, (store) => {
         const secret = findSecret(store, path, "rotatePepper")

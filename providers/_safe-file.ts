@@ -3,7 +3,8 @@ import { randomBytes } from "node:crypto"
 import * as nodeFS from "node:fs"
 import { basename, dirname, join } from "node:path"
 import process from "node:process"
-import { Busy, UnsafeFile } from "../core/errors.ts"
+import { text } from "../core/bytes.ts"
+import { Busy, LimitExceeded, UnsafeFile } from "../core/errors.ts"
 
 /** The calls that are made; tests watch and break them. */
 export type FileSystem = Pick<
@@ -56,7 +57,7 @@ export function withSafeFile<Result>(
     checkFolder(dirname(path), fs)
     return use({
       signature: `${ino}/${size}/${mtimeNs}/${ctimeNs}`,
-      content: () => fs.readFileSync(descriptor, "utf8"),
+      content: () => text(fs.readFileSync(descriptor), "a key file"),
     })
   } finally {
     fs.closeSync(descriptor)
@@ -106,13 +107,17 @@ function unsafe(path: string, state: string, hint: string): UnsafeFile {
 
 /** Replaces a file: temporary file, fsync, rename, fsync of the folder. The folder must be there. */
 export function replaceFile(path: string, content: string, fs: FileSystem = nodeFS): void {
+  const bytes = new TextEncoder().encode(content)
+  // What could not be read again must not take the place of what can.
+  if (bytes.length > MAX_BYTES) {
+    throw new LimitExceeded(`Cannot write "${path}": it would have ${bytes.length} bytes, more than ${MAX_BYTES}`)
+  }
   checkFolder(dirname(path), fs)
   removeLeftovers(path, fs)
   const temporary = `${path}.${randomBytes(8).toString("hex")}.tmp`
   const descriptor = fs.openSync(temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, FILE_MODE)
   try {
     try {
-      const bytes = new TextEncoder().encode(content)
       for (let written = 0; written < bytes.length; ) written += fs.writeSync(descriptor, bytes, written)
       bytes.fill(0)
       fs.fsyncSync(descriptor)

@@ -170,8 +170,13 @@ async function opener(input: Json, calls: { unwraps: number; used: unknown }) {
 }
 
 async function ringOf(input: Json, calls: { unwraps: number; used: unknown }): Promise<DataKeys> {
-  const keks = (input.keys as VectorKey[]).map((key) => ({ kms: kmsOf(key, calls), alias: "vector", wraps: true }))
-  const keyring = new Keyring(keks, (input.kms_context ?? {}) as Context, performance)
+  const keks = (input.keys as VectorKey[]).map((key) => ({
+    kms: kmsOf(key, calls),
+    alias: "vector",
+    wraps: true,
+    kmsContext: (input.kms_context ?? {}) as Context,
+  }))
+  const keyring = new Keyring(keks, performance)
   await keyring.resolve()
   return new DataKeys(keyring, new DEKCache(DEK_CACHE_DEFAULTS, performance))
 }

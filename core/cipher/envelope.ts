@@ -21,7 +21,8 @@ export const DEK_ID = 16
 const CORE = 24
 const AT = { version: 4, suite: 5, flags: 6, reserved: 7, dekID: 8 } as const
 const BLOCK = { min: 27, max: 32_768 } as const
-const KEYS = { min: 1, max: 8 } as const
+/** How many keys one envelope can hold. */
+export const MAX_KEYS = 8
 const REF = { min: 1, max: 512 } as const
 const WRAPPED = { min: 16, max: 6144 } as const
 const MAX_KEK_VERSION = 2 ** 31 - 1
@@ -99,8 +100,8 @@ export function encodeHeader({ dekID, hasContext, keys }: Header): Uint8Array {
   const flags = (keys.length > 0 ? FLAG_KEYS : 0) | (hasContext ? FLAG_CONTEXT : 0)
   const core = concat(MAGIC, Uint8Array.of(VERSION, SUITE, flags, 0), dekID)
   if (keys.length === 0) return core
-  if (keys.length > KEYS.max)
-    throw new InvalidInput(`Cannot write an envelope: it has ${keys.length} keys, more than ${KEYS.max}`)
+  if (keys.length > MAX_KEYS)
+    throw new InvalidInput(`Cannot write an envelope: it has ${keys.length} keys, more than ${MAX_KEYS}`)
   const entries = keys.map(encodeEntry).sort(compareEntries)
   const block = concat(Uint8Array.of(keys.length), ...entries.map(({ bytes }) => bytes))
   entries.forEach((entry, i) => {
@@ -207,7 +208,7 @@ function parseKeys(block: Uint8Array): KeyEntry[] {
   const number = (length: number): number => take(length).reduce((value, byte) => value * 256 + byte, 0)
 
   const count = number(1)
-  if (count < KEYS.min || count > KEYS.max) throw malformed(`it has ${count} keys`)
+  if (count < 1 || count > MAX_KEYS) throw malformed(`it has ${count} keys`)
   const keys: KeyEntry[] = []
   let before: { provider: number; ref: Uint8Array } | undefined
   for (let i = 0; i < count; i++) {

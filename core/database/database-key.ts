@@ -41,6 +41,7 @@ export function databaseKey(dek: Uint8Array, spec: DEKSpec, databaseID: Uint8Arr
 
 /** What tells a wrong data key before a database is opened with it, 32 bytes. */
 export function keyCheck(dek: Uint8Array, databaseID: Uint8Array, dekID: Uint8Array): Uint8Array {
+  abytes(dek, dek.length === lengthOf.AES_128 ? lengthOf.AES_128 : lengthOf.AES_256, "dek")
   abytes(databaseID, UUID, "database id")
   abytes(dekID, DEK_ID, "dek id")
   return hmac("sha512", dek, labelled("encx.v2.keycheck", databaseID, dekID)).slice(0, CHECK)

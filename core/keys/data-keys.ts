@@ -6,7 +6,7 @@
 import { hex, latin1, wipe } from "../bytes.ts"
 import { type Header, type KeyEntry, providerOf } from "../cipher/envelope.ts"
 import type { CallOptions, KeyDescription, WrappedDEK } from "../contracts.ts"
-import { DecryptionFailed, KeyNotAllowed, KeyNotFound, type Try } from "../errors.ts"
+import { DecryptionFailed, KeyNotAllowed, KeyNotFound, KMSError, type Try } from "../errors.ts"
 import { DataKey, type SealingKey } from "./dek.ts"
 import type { DEKCache, Use } from "./dek-cache.ts"
 import { type AllowedEntry, type Keyring, tryOf } from "./keyring.ts"
@@ -69,7 +69,7 @@ export class DataKeys {
         lease.release()
       }
     }
-    throw unasked ?? new DecryptionFailed(tries)
+    throw lastError(unasked, tries)
   }
 
   /** Tries every allowed key, one by one and not from the cache. */
@@ -128,7 +128,7 @@ export class DataKeys {
         if (bytes) wipe(bytes)
       }
     }
-    throw unasked ?? new DecryptionFailed(tries)
+    throw lastError(unasked, tries)
   }
 
   // --- The key-encryption key ---
@@ -208,4 +208,11 @@ export class DataKeys {
       options,
     )
   }
+}
+
+// A key that could not be asked may still be the right one: its error says so, and every try.
+function lastError(unasked: unknown, tries: readonly Try[]): unknown {
+  if (unasked === undefined) return new DecryptionFailed(tries)
+  if (unasked instanceof KMSError && tries.length > 1) unasked.tries = tries
+  return unasked
 }

@@ -19,6 +19,8 @@ export interface KEK {
   readonly alias: string
   /** Whether new data keys are wrapped under it, too. */
   readonly wraps: boolean
+  /** The program's own pairs of the KMS context. */
+  readonly kmsContext: Context
 }
 
 /** How often each method of a KMS was called. */
@@ -41,14 +43,12 @@ interface Ring extends KEK {
 /** The key-encryption keys of one program. @internal */
 export class Keyring {
   readonly #keks: readonly Ring[]
-  readonly #context: Context
   readonly #clock: Clock
   /** How often each method was called. */
   readonly calls: KMSCalls = { getKeyID: 0, generateDEK: 0, encryptDEK: 0, decryptDEK: 0, rotateKey: 0 }
 
-  constructor(keks: readonly KEK[], context: Context, clock: Clock) {
+  constructor(keks: readonly KEK[], clock: Clock) {
     this.#keks = keks.map((kek) => ({ ...kek, keyIDs: [], resolvedAt: Number.NEGATIVE_INFINITY }))
-    this.#context = context
     this.#clock = clock
   }
 
@@ -61,6 +61,13 @@ export class Keyring {
   /** Resolves every alias. */
   async resolve(options: CallOptions = {}): Promise<void> {
     await Promise.all(this.#keks.map((kek) => this.#resolve(kek, options)))
+  }
+
+  /** What keeps the keys, as they resolved, from standing in one envelope, or `undefined`. */
+  get problem(): string | undefined {
+    const names = this.#keks.filter(({ wraps }) => wraps).map(({ kms, keyIDs }) => `${kms.provider} "${keyIDs[0]}"`)
+    const twice = names.find((name, i) => names.indexOf(name) !== i)
+    return twice && `two of the keys that wrap are one: ${twice}`
   }
 
   async #resolve(kek: Ring, options: CallOptions): Promise<string> {
@@ -80,10 +87,10 @@ export class Keyring {
   async generate(options: CallOptions = {}): Promise<SealingKey> {
     const id = generateDEKID()
     const [first, ...others] = this.#keks.filter((kek) => kek.wraps) as [Ring, ...Ring[]]
-    const { plaintext, ...wrapped } = await this.#generate(first, kmsContext(id, this.#context), options)
+    const { plaintext, ...wrapped } = await this.#generate(first, kmsContext(id, first.kmsContext), options)
     try {
       const rest = await Promise.all(
-        others.map((kek) => this.#encrypt(kek, plaintext, kmsContext(id, this.#context), options)),
+        others.map((kek) => this.#encrypt(kek, plaintext, kmsContext(id, kek.kmsContext), options)),
       )
       const keys = [entryOf(first, wrapped), ...rest.map((each, i) => entryOf(others[i] as Ring, each))]
       const dek = new DataKey(id, plaintext)
@@ -121,7 +128,7 @@ export class Keyring {
   ): Promise<{ keys: KeyEntry[]; kekVersion: number }> {
     const wrapping = this.#keks.filter((kek) => kek.wraps)
     const wraps = await Promise.all(
-      wrapping.map((kek) => this.#encrypt(kek, dek, kmsContext(dekID, this.#context), options)),
+      wrapping.map((kek) => this.#encrypt(kek, dek, kmsContext(dekID, kek.kmsContext), options)),
     )
     return {
       keys: wraps.map((each, i) => entryOf(wrapping[i] as Ring, each)),
@@ -131,7 +138,8 @@ export class Keyring {
 
   /** Wraps a data key under the first key alone. */
   async wrapOne(dek: Uint8Array, dekID: Uint8Array, options: CallOptions = {}): Promise<WrappedDEK> {
-    return await this.#encrypt(this.#keks[0] as Ring, dek, kmsContext(dekID, this.#context), options)
+    const [first] = this.#keks as [Ring]
+    return await this.#encrypt(first, dek, kmsContext(dekID, first.kmsContext), options)
   }
 
   // --- Unwrapping ---
@@ -148,7 +156,7 @@ export class Keyring {
         const name = keyName(kek.kms.provider, keyID)
         return keys
           .filter((entry) => entry.provider === name.provider && entry.ref === name.ref)
-          .map((entry) => ({ entry, kms: kek.kms, keyID }))
+          .map((entry) => ({ entry, kms: kek.kms, keyID, kmsContext: kek.kmsContext }))
       }),
     )
   }
@@ -158,11 +166,12 @@ export class Keyring {
    *
    * @returns 32 bytes; the caller wipes them
    */
-  async unwrap({ entry, kms, keyID }: AllowedEntry, dekID: Uint8Array, options: CallOptions = {}): Promise<Uint8Array> {
+  async unwrap(allowed: AllowedEntry, dekID: Uint8Array, options: CallOptions = {}): Promise<Uint8Array> {
+    const { entry, kms, keyID } = allowed
     if (contradictsItself(entry)) throw new DecryptionFailed()
     this.calls.decryptDEK++
     const wrapped = { ciphertext: entry.wrapped, keyID, version: entry.version }
-    const dek = await kms.decryptDEK(wrapped, kmsContext(dekID, this.#context), options)
+    const dek = await kms.decryptDEK(wrapped, kmsContext(dekID, allowed.kmsContext), options)
     if (dek.length === DEK_LENGTH) return dek
     wipe(dek)
     throw new KMSUnavailable(`Cannot unwrap a data key: it has ${dek.length} bytes, not ${DEK_LENGTH}`, {
@@ -177,6 +186,7 @@ export interface AllowedEntry {
   readonly entry: KeyEntry
   readonly kms: KeyManagementService
   readonly keyID: string
+  readonly kmsContext: Context
 }
 
 /** How trying an entry ended, for the error that lists the tries. @internal */
