@@ -230,6 +230,8 @@ class Services {
 
   async secret(source: SecretSource | undefined): Promise<ResolvedSecret | undefined> {
     if (!source || "values" in source) return source
+    // It has been refused already; what was given for a store may be the secret itself, and is not looked at.
+    if (source.alias === "") return undefined
     const store = await this.open(source.store, isSecretStore, "a secret store")
     return store && { store, alias: source.alias }
   }
@@ -248,6 +250,8 @@ class Services {
   }
 
   async close(): Promise<void> {
+    // One that is still opening is closed, too.
+    await Promise.allSettled(this.#byURI.values())
     await Promise.all(this.opened.map((service) => service.close?.()))
   }
 }

@@ -27,10 +27,15 @@ export interface KeyFileHead {
   readonly protection: "none" | PassphraseProtection
 }
 
-/** A file that was read, with its store open or sealed. */
-export type KeyFile =
-  | { readonly id: string; readonly protection: "none"; readonly store: KeyStore }
-  | { readonly id: string; readonly protection: PassphraseProtection; readonly sealed: Uint8Array }
+/** A file that was read, whose store is still under its passphrase. */
+export interface SealedKeyFile {
+  readonly id: string
+  readonly protection: PassphraseProtection
+  readonly sealed: Uint8Array
+}
+
+/** A file that was read. */
+export type KeyFile = SealedKeyFile | { readonly id: string; readonly protection: "none"; readonly store: KeyStore }
 
 /** A new head, at the default cost of a password hash. */
 export function newHead(protectedByPassphrase: boolean): KeyFileHead {

@@ -3,7 +3,7 @@ import { createSecretKey, type KeyObject } from "node:crypto"
 import * as nodeFS from "node:fs"
 import { dirname } from "node:path"
 import { wipe } from "../core/bytes.ts"
-import { InvalidConfiguration } from "../core/errors.ts"
+import { AuthenticationFailed, DecryptionFailed, InvalidConfiguration } from "../core/errors.ts"
 import {
   formatKeyFile,
   type KeyFileHead,
@@ -12,6 +12,7 @@ import {
   type PassphraseProtection,
   parseKeyFile,
   passphraseKey,
+  type SealedKeyFile,
 } from "./_key-file-format.ts"
 import { EMPTY_STORE, type KeyStorage, type KeyStore } from "./_key-store.ts"
 import { type FileSystem, makeFolder, replaceFile, withLock, withSafeFile } from "./_safe-file.ts"
@@ -45,6 +46,16 @@ export function keyFile(path: string, passphrase: string | undefined, fs: FileSy
     return derived.key
   }
 
+  const unlock = ({ id, protection, sealed }: SealedKeyFile, key: KeyObject): KeyStore => {
+    try {
+      return openKeyFile(id, protection, sealed, key)
+    } catch (error) {
+      if (!(error instanceof DecryptionFailed)) throw error
+      const failure = { provider: "local", operation: "open" }
+      throw new AuthenticationFailed(`Cannot open "${path}": the passphrase is wrong, or the file was changed`, failure)
+    }
+  }
+
   const load = async (): Promise<Loaded | undefined> => {
     const read = withSafeFile(
       path,
@@ -60,8 +71,7 @@ export function keyFile(path: string, passphrase: string | undefined, fs: FileSy
     if (file.protection === "none" && passphrase !== undefined) {
       throw new InvalidConfiguration(`Cannot open "${path}": a passphrase is given, and the file has none`)
     }
-    const store =
-      "store" in file ? file.store : openKeyFile(file.id, file.protection, file.sealed, await keyOf(file.protection))
+    const store = "store" in file ? file.store : unlock(file, await keyOf(file.protection))
     loaded = { head: { id: file.id, protection: file.protection }, store, signature }
     return loaded
   }

@@ -282,7 +282,8 @@ class Access {
       return await ask()
     } catch (error) {
       const code = (error as { code?: unknown } | null)?.code
-      if (error instanceof EncxError || typeof code !== "string" || !/^E[A-Z0-9]+$/.test(code)) throw error
+      if (error instanceof EncxError || typeof code !== "string" || !/^(E[A-Z0-9]+|ERR_SQLITE_ERROR)$/.test(code))
+        throw error
       const failure = { provider: this.#provider, operation, cause: error }
       throw new this.#Failure(`Cannot use the key file: the system says ${code}`, failure)
     }

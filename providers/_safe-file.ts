@@ -12,6 +12,7 @@ export type FileSystem = Pick<
   | "openSync"
   | "closeSync"
   | "fstatSync"
+  | "lstatSync"
   | "statSync"
   | "readFileSync"
   | "writeSync"
@@ -22,7 +23,7 @@ export type FileSystem = Pick<
   | "readdirSync"
 >
 
-const { O_CREAT, O_EXCL, O_NOFOLLOW = 0, O_NONBLOCK = 0, O_RDONLY, O_RDWR, O_WRONLY } = nodeFS.constants
+const { O_CREAT, O_EXCL, O_NOFOLLOW = 0, O_NONBLOCK = 0, O_RDONLY, O_WRONLY } = nodeFS.constants
 const FILE_MODE = 0o600
 const FOLDER_MODE = 0o700
 const MAX_BYTES = 1 << 20
@@ -50,10 +51,10 @@ export function withSafeFile<Result>(
   use: (file: SafeFile) => Result,
   fs: FileSystem = nodeFS,
 ): Result | undefined {
-  const descriptor = openExisting(path, O_RDONLY, fs)
+  const descriptor = openExisting(path, fs)
   if (descriptor === undefined) return undefined
   try {
-    const { ino, size, mtimeNs, ctimeNs } = checkFile(path, descriptor, fs)
+    const { ino, size, mtimeNs, ctimeNs } = checkFile(path, fs.fstatSync(descriptor, { bigint: true }))
     checkFolder(dirname(path), fs)
     return use({
       signature: `${ino}/${size}/${mtimeNs}/${ctimeNs}`,
@@ -64,10 +65,10 @@ export function withSafeFile<Result>(
   }
 }
 
-function openExisting(path: string, flags: number, fs: FileSystem): number | undefined {
+function openExisting(path: string, fs: FileSystem): number | undefined {
   try {
     // Opening a FIFO would wait for its other end.
-    return fs.openSync(path, flags | O_NOFOLLOW | O_NONBLOCK)
+    return fs.openSync(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK)
   } catch (error) {
     if (codeOf(error) === "ENOENT") return undefined
     if (codeOf(error) === "ELOOP" || codeOf(error) === "EMLINK")
@@ -76,8 +77,8 @@ function openExisting(path: string, flags: number, fs: FileSystem): number | und
   }
 }
 
-function checkFile(path: string, descriptor: number, fs: FileSystem): nodeFS.BigIntStats {
-  const stat = fs.fstatSync(descriptor, { bigint: true })
+function checkFile(path: string, stat: nodeFS.BigIntStats): nodeFS.BigIntStats {
+  if (stat.isSymbolicLink()) throw unsafe(path, "it is a symbolic link", "give the path of the file itself")
   if (!stat.isFile()) throw unsafe(path, "it is not a regular file", "give the path of a file")
   if (stat.size > MAX_BYTES) throw unsafe(path, `it has more than ${MAX_BYTES} bytes`, "give the path of a key file")
   if (!POSIX) return stat
@@ -204,14 +205,24 @@ export async function withLock<Result>(
   }
 }
 
+// POSIX frees every lock that a process has on a file when the process closes any descriptor of it. So a lock that is there is
+// looked at by its name and never opened, and the descriptor that makes one stays open.
 function prepareLock(lockPath: string, fs: FileSystem): void {
-  const existing = openExisting(lockPath, O_RDWR, fs)
-  const descriptor = existing ?? fs.openSync(lockPath, O_RDWR | O_CREAT | O_NOFOLLOW, FILE_MODE)
+  checkFolder(dirname(lockPath), fs)
+  if (checkLock(lockPath, fs)) return
   try {
-    checkFile(lockPath, descriptor, fs)
-  } finally {
-    fs.closeSync(descriptor)
+    const descriptor = fs.openSync(lockPath, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, FILE_MODE)
+    if (!POSIX) fs.closeSync(descriptor)
+  } catch (error) {
+    if (codeOf(error) !== "EEXIST") throw error
+    checkLock(lockPath, fs)
   }
+}
+
+function checkLock(lockPath: string, fs: FileSystem): boolean {
+  const stat = fs.lstatSync(lockPath, { bigint: true, throwIfNoEntry: false })
+  if (stat) checkFile(lockPath, stat)
+  return stat !== undefined
 }
 
 function tryLock(lock: { exec(sql: string): void }): boolean {

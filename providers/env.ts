@@ -37,12 +37,15 @@ export function env(options: EnvOptions = {}): KeyManagementService {
   const { variables = process.env } = options
 
   const read = (name: string, operation: string): Uint8Array => {
-    const encoded = NAME.test(name) ? variables[name] : undefined
+    const possible = NAME.test(name)
+    const encoded = possible && Object.hasOwn(variables, name) ? variables[name] : undefined
     if (encoded === undefined || encoded === "") {
-      throw new KeyNotFound(`Cannot find the key "${name}": there is no environment variable of this name`, {
+      // What cannot be a name may be the key itself, given for its variable: it is not quoted.
+      const quoted = possible ? ` "${name}"` : ""
+      throw new KeyNotFound(`Cannot find the key${quoted}: there is no environment variable of this name`, {
         provider: PROVIDER,
         operation,
-        hint: `set it to 32 bytes in base64: export ${NAME.test(name) ? name : "ENCX_KEK"}="$(openssl rand -base64 32)"`,
+        hint: `set it to 32 bytes in base64: export ${possible ? name : "ENCX_KEK"}="$(openssl rand -base64 32)"`,
       })
     }
     const kek = fromBase64(encoded, `the environment variable "${name}"`)

@@ -35,6 +35,7 @@ export function local(options: LocalOptions): LocalServices {
   const { path, passphrase } = options
   if (typeof path !== "string" || !isAbsolute(path))
     throw new InvalidConfiguration(`Cannot use the key file "${path}": its path is not absolute`)
+  if (path.includes("\0")) throw new InvalidConfiguration("Cannot use a key file: its path holds a zero byte")
   if (passphrase === undefined) refuseInProduction("local", options, "give it a passphrase, use a KMS")
   return keyStoreServices(
     "local",

@@ -72,7 +72,19 @@ export interface Use {
   readonly bytes: number
 }
 
+interface Reserved {
+  messages: number
+  bytes: number
+}
+type Pending<Value> = Flight<Entry<Value>> & { readonly reserved: Reserved }
+
 const OPENING: Use = { messages: 0, bytes: 0 }
+const ONE: Use = { messages: 1, bytes: 0 }
+
+function add(taken: Reserved, use: Use): void {
+  taken.messages += use.messages
+  taken.bytes += use.bytes
+}
 
 /** The cache of one program. */
 export class DEKCache<Sealing extends Destroyable, Opening extends Destroyable> {
@@ -137,7 +149,7 @@ class Side<Value extends Destroyable> {
   readonly #clock: Clock
   readonly #counters: Counters
   readonly #entries = new Map<string, Entry<Value>>()
-  readonly #flights = new Map<string, Flight<Entry<Value>>>()
+  readonly #flights = new Map<string, Pending<Value>>()
   #generation = 0
 
   constructor(limits: Required<DEKCacheOptions>, clock: Clock, counters: Counters) {
@@ -166,13 +178,7 @@ class Side<Value extends Destroyable> {
       this.#counters.misses++
       return this.#lend(this.#entry(await fetch(options), true), use)
     }
-    for (;;) {
-      // Those who waited share the key as far as its limits go; the rest fetch the next one together.
-      const lease = await this.#join(id, use, fetch, options)
-      if (lease) return lease
-      const other = this.#find(id, use)
-      if (other) return this.#lend(other, use)
-    }
+    return await this.#join(id, use, fetch, options)
   }
 
   clear(): void {
@@ -194,36 +200,45 @@ class Side<Value extends Destroyable> {
     return entry
   }
 
-  #exhausted(entry: Entry<Value>, use: Use): "messages" | "bytes" | undefined {
-    if (entry.messages + use.messages > this.#limits.maxMessages) return "messages"
-    if (entry.bytes + use.bytes > this.#limits.maxBytes) return "bytes"
+  #exhausted(taken: Use, use: Use): "messages" | "bytes" | undefined {
+    if (taken.messages + use.messages > this.#limits.maxMessages) return "messages"
+    if (taken.bytes + use.bytes > this.#limits.maxBytes) return "bytes"
     return undefined
   }
 
+  // Those who wait reserve their use of the key that is to come; whoever finds no room begins another fetch beside it.
   #join(
     id: string,
     use: Use,
     fetch: (options: CallOptions) => Promise<Value>,
     options: CallOptions,
-  ): Promise<Lease<Value> | undefined> {
-    const take = (entry: Entry<Value>): Lease<Value> | undefined =>
-      this.#exhausted(entry, use) ? undefined : this.#lend(entry, use)
+  ): Promise<Lease<Value>> {
+    const take = (entry: Entry<Value>): Lease<Value> => this.#lend(entry, OPENING)
     const underWay = this.#flights.get(id)
-    if (underWay) {
+    if (underWay && !this.#exhausted(underWay.reserved, use)) {
       this.#counters.coalesced++
+      add(underWay.reserved, use)
       return underWay.join(take, options.signal)
     }
     this.#counters.misses++
+    const flight = this.#begin(id, { ...use }, fetch)
+    this.#flights.set(id, flight)
+    return flight.join(take, options.signal)
+  }
+
+  #begin(id: string, reserved: Reserved, fetch: (options: CallOptions) => Promise<Value>): Pending<Value> {
     const generation = this.#generation
     const forget = (): void => {
-      if (this.#flights.get(id) === flight) this.#flights.delete(id)
+      if (this.#flights.get(id) === pending) this.#flights.delete(id)
     }
-    const flight: Flight<Entry<Value>> = new Flight(
+    const flight = new Flight(
       async (signal) => {
         try {
-          const value = await fetch({ signal })
+          // In a function of its own: what throws before it returns a promise is a flight that failed, too.
+          const value = await (async () => await fetch({ signal }))()
           const keep = generation === this.#generation && !signal.aborted
           const entry = this.#entry(value, !keep)
+          add(entry, reserved)
           entry.leases++ // the flight's own, until everybody who waited took theirs
           if (keep) this.#keep(id, entry)
           return entry
@@ -232,10 +247,10 @@ class Side<Value extends Destroyable> {
         }
       },
       forget,
-      (entry) => this.#giveBack(entry),
+      (entry: Entry<Value>) => this.#giveBack(entry),
     )
-    this.#flights.set(id, flight)
-    return flight.join(take, options.signal)
+    const pending: Pending<Value> = Object.assign(flight, { reserved })
+    return pending
   }
 
   #entry(value: Value, evicted: boolean): Entry<Value> {
@@ -244,7 +259,7 @@ class Side<Value extends Destroyable> {
 
   #keep(id: string, entry: Entry<Value>): void {
     const before = this.#entries.get(id)
-    if (before) this.#evict(id, before, "age")
+    if (before) this.#evict(id, before, this.#exhausted(before, ONE) ?? "age")
     this.#entries.set(id, entry)
     for (const [oldest, other] of this.#entries) {
       if (this.#entries.size <= this.#limits.capacity) break
@@ -260,8 +275,7 @@ class Side<Value extends Destroyable> {
   }
 
   #lend(entry: Entry<Value>, use: Use): Lease<Value> {
-    entry.messages += use.messages
-    entry.bytes += use.bytes
+    add(entry, use)
     entry.leases++
     let released = false
     return {

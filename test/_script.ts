@@ -1,0 +1,51 @@
+/** Runs a script in a process of its own, on the runtime that runs this. */
+import { spawn } from "node:child_process"
+import process from "node:process"
+
+/** How a script ended. */
+export interface Ended {
+  readonly code: number | null
+  readonly signal: string | null
+  readonly stdout: string
+  readonly stderr: string
+}
+
+/** Options of {@link runScript}. */
+export interface ScriptOptions {
+  readonly args?: readonly string[]
+  /** Set beside those of this process. */
+  readonly variables?: Readonly<Record<string, string>>
+  /** After it, the process is killed and the call rejects. @default {60_000} */
+  readonly timeoutMs?: number
+}
+
+// Node strips types by itself from 22.18; Bun always did.
+const RUN: readonly string[] = process.versions["deno"] === undefined ? [] : ["run", "-A", "--no-check", "--quiet"]
+
+/** Runs a .ts file to its end. A process that is killed, also by itself, is an end like any other. */
+export async function runScript(
+  script: URL,
+  { args = [], variables = {}, timeoutMs = 60_000 }: ScriptOptions = {},
+): Promise<Ended> {
+  const child = spawn(process.execPath, [...RUN, script.pathname, ...args], {
+    env: { ...process.env, NO_COLOR: "1", ...variables },
+    stdio: ["ignore", "pipe", "pipe"],
+  })
+  const output = { stdout: "", stderr: "" }
+  for (const name of ["stdout", "stderr"] as const) {
+    child[name].setEncoding("utf8").on("data", (text: string) => {
+      output[name] += text
+    })
+  }
+  return await new Promise((resolve, reject) => {
+    const timer = setTimeout(() => {
+      if (child.pid !== undefined) process.kill(child.pid, "SIGKILL")
+      reject(new Error(`${script.pathname} took more than ${timeoutMs} ms: ${output.stdout}${output.stderr}`))
+    }, timeoutMs)
+    child.once("error", reject)
+    child.once("close", (code, signal) => {
+      clearTimeout(timer)
+      resolve({ code, signal, ...output })
+    })
+  })
+}
