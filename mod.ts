@@ -26,6 +26,7 @@ export {
   type HashOptions,
   type LookupOptions,
   newCrypto,
+  type RowKey,
   type WrappedDEKWithID,
 } from "./core/crypto.ts"
 export {

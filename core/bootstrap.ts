@@ -37,8 +37,8 @@ export async function loadPeppers(source: ResolvedSecret, create: boolean): Prom
   const read = async (): Promise<Peppers> => {
     const versions = await store.getPepper(alias)
     const problem =
-      versions.length === 0
-        ? "it has no version"
+      versions[0]?.stage !== "current"
+        ? "its first version is not the current one"
         : versions.map(({ value }) => pepperProblem(value)).find((each) => each !== undefined)
     if (problem) throw new UninitializedPepper(`Cannot use the pepper at "${store.getStoragePath(alias)}": ${problem}`)
     const peppers = new Peppers(versions.map(({ value }) => value) as [Uint8Array])

@@ -154,6 +154,11 @@ export function randomBytes(length: number): Uint8Array {
   return randomFillSync(new Uint8Array(length))
 }
 
+/** The same bytes in memory of their own. `slice` would not do: that of a `Buffer`, which is a `Uint8Array`, is a view. */
+export function copyOf(bytes: Uint8Array): Uint8Array {
+  return new Uint8Array(bytes)
+}
+
 /** Overwrites with zeros. It reaches this buffer alone: JavaScript gives no promise about copies. */
 export function wipe(...buffers: readonly Uint8Array[]): void {
   for (const buffer of buffers) buffer.fill(0)

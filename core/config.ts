@@ -25,24 +25,34 @@ export type Environment = Readonly<Record<string, string | undefined>>
  * @throws {InvalidConfiguration} with every variable that is missing
  */
 export function configFromEnv(environment: Environment = process.env): Option[] {
+  const missing = REQUIRED.filter((name) => !environment[name])
+  if (missing.length === 0) return present(environment)
+  throw new InvalidConfiguration(
+    missing.map((name) => `Cannot read the environment: ${name} is not set (${VARIABLES[name]})`),
+  )
+}
+
+/** `newCrypto` with the options of the environment; options given here win, and what they name need not be set there. */
+export async function newCryptoFromEnv(...options: readonly Option[]): Promise<Crypto> {
+  const given = new Set(options.flatMap((option) => Object.keys(option)))
+  const complete = given.has("kms") && given.has("kekAlias")
+  return await newCrypto(...(complete ? present(process.env) : configFromEnv(process.env)), ...options)
+}
+
+const REQUIRED = ["ENCX_KMS", "ENCX_KEK_ALIAS"] as const
+
+function present(environment: Environment): Option[] {
   const value = (name: keyof typeof VARIABLES): string | undefined => environment[name] || undefined
   const kms = value("ENCX_KMS")
   const alias = value("ENCX_KEK_ALIAS")
   const pepper = value("ENCX_PEPPER_ALIAS")
-  const missing = (["ENCX_KMS", "ENCX_KEK_ALIAS"] as const).filter((name) => value(name) === undefined)
-  if (kms === undefined || alias === undefined) {
-    throw new InvalidConfiguration(
-      missing.map((name) => `Cannot read the environment: ${name} is not set (${VARIABLES[name]})`),
-    )
+  const store = value("ENCX_SECRETS") ?? kms
+  if (value("ENCX_SECRETS") !== undefined && pepper === undefined) {
+    throw new InvalidConfiguration("Cannot read the environment: ENCX_SECRETS is set, and ENCX_PEPPER_ALIAS is not")
   }
   return [
-    withKMSService(kms),
-    withKEKAlias(alias),
-    ...(pepper === undefined ? [] : [withPepper(value("ENCX_SECRETS") ?? kms, pepper)]),
+    ...(kms === undefined ? [] : [withKMSService(kms)]),
+    ...(alias === undefined ? [] : [withKEKAlias(alias)]),
+    ...(pepper === undefined || store === undefined ? [] : [withPepper(store, pepper)]),
   ]
-}
-
-/** `newCrypto` with the options of the environment; options given here win. */
-export async function newCryptoFromEnv(...options: readonly Option[]): Promise<Crypto> {
-  return await newCrypto(...configFromEnv(), ...options)
 }

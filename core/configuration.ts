@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { copyOf } from "./bytes.ts"
 import { encodeContext } from "./cipher/context.ts"
 import { MAX_KEYS } from "./cipher/envelope.ts"
 import type { Clock, Context, KeyManagementService, SecretManagementService } from "./contracts.ts"
@@ -63,13 +64,19 @@ const NAMES: readonly string[] = [
   "clock",
 ]
 
+/** The parts of options that have parts; the limits of the cache are checked with their values. */
+const PARTS: Readonly<Record<"argon2" | "bootstrap", readonly string[]>> = {
+  argon2: ["memoryKiB", "iterations", "parallelism", "concurrency", "queue"],
+  bootstrap: ["createKEK", "createPepper"],
+}
+
 /**
  * Merges the options, checks the whole and opens what is named by URI.
  *
  * @throws {InvalidConfiguration} with every problem
  */
 export async function resolveConfiguration(options: readonly Option[]): Promise<ResolvedConfiguration> {
-  const merged = merge(options)
+  const merged = withOwnSecrets(merge(options))
   const problems = findProblems(merged)
   const services = new Services(merged.registry, problems)
   try {
@@ -117,12 +124,22 @@ function merge(options: readonly Option[]): Configuration {
   for (const option of options) {
     for (const [name, value] of Object.entries(option ?? {})) {
       if (value === undefined) continue
-      merged[name] = LISTS.includes(name)
-        ? [...((merged[name] as unknown[] | undefined) ?? []), ...(value as unknown[])]
-        : value
+      const before = (merged[name] as unknown[] | undefined) ?? []
+      merged[name] = LISTS.includes(name) ? [...before, ...(Array.isArray(value) ? value : [value])] : value
     }
   }
   return merged
+}
+
+// What was checked is what is used, whatever the caller does to its bytes while services are opened.
+function withOwnSecrets(merged: Configuration): Configuration {
+  const own = (source: SecretSource | undefined): SecretSource | undefined =>
+    source && "values" in source
+      ? { values: source.values.map((value) => (value instanceof Uint8Array ? copyOf(value) : value)) }
+      : source
+  const pepper = own(merged.pepper)
+  const indexRoot = own(merged.indexRoot)
+  return { ...merged, ...(pepper && { pepper }), ...(indexRoot && { indexRoot }) }
 }
 
 function findProblems(merged: Configuration): string[] {
@@ -170,7 +187,16 @@ function findProblems(merged: Configuration): string[] {
   if (merged.dekCache && (merged.dekCache.maxMessages ?? 0) > 2 ** 32)
     say(`the DEK cache's "maxMessages"`, "it is more than 2^32")
   if (merged.argon2) say("the Argon2 options", argon2Problem(merged.argon2))
-  for (const context of [merged.kmsContext, ...(merged.retiredKEKs ?? []).map((kek) => kek.kmsContext)]) {
+  for (const [option, names] of Object.entries(PARTS)) {
+    const unknown = Object.keys(merged[option as keyof typeof PARTS] ?? {}).filter((name) => !names.includes(name))
+    for (const name of unknown) say(`"${name}" of the option "${option}"`, "there is none of this name")
+  }
+  if (merged.clock && !Number.isFinite(merged.clock.now?.())) say("the clock", "it does not tell a finite time")
+  if (merged.registry && typeof merged.registry.open !== "function") say("the registry", "it does not open URIs")
+  for (const context of [
+    merged.kmsContext,
+    ...[...(merged.additionalKEKs ?? []), ...(merged.retiredKEKs ?? [])].map((kek) => kek.kmsContext),
+  ]) {
     say("the KMS context", kmsContextProblem(context))
   }
   const wrapping = 1 + (merged.additionalKEKs ?? []).length
@@ -180,6 +206,7 @@ function findProblems(merged: Configuration): string[] {
 
 function kmsContextProblem(context: Context | undefined): string | undefined {
   if (context === undefined) return undefined
+  if (context === null) return "it is not a map of strings"
   if (Object.hasOwn(context, "purpose") || Object.hasOwn(context, "dek_id"))
     return `the pairs "purpose" and "dek_id" are the library's own`
   try {
@@ -194,7 +221,8 @@ function kmsContextProblem(context: Context | undefined): string | undefined {
 
 // --- Services ---
 
-const isKMS = (service: object): service is KeyManagementService => "encryptDEK" in service && "decryptDEK" in service
+const KMS_METHODS = ["getKeyID", "describeKey", "encryptDEK", "decryptDEK"]
+const isKMS = (service: object): service is KeyManagementService => KMS_METHODS.every((method) => method in service)
 const isSecretStore = (service: object): service is SecretManagementService => "getPepper" in service
 
 class Services {
@@ -252,6 +280,6 @@ class Services {
   async close(): Promise<void> {
     // One that is still opening is closed, too.
     await Promise.allSettled(this.#byURI.values())
-    await Promise.all(this.opened.map((service) => service.close?.()))
+    await Promise.allSettled(this.opened.map((service) => service.close?.()))
   }
 }

@@ -6,14 +6,15 @@
  */
 
 import { createMissingKEK, loadIndexRoot, loadPeppers } from "./bootstrap.ts"
-import { fromHex, hex } from "./bytes.ts"
+import { abytes, copyOf, fromHex, hex, wipe } from "./bytes.ts"
 import { type AESGCMOptions, decryptData, encryptData } from "./cipher/aes-gcm.ts"
+import { DEK_ID } from "./cipher/envelope.ts"
 import { type ResolvedConfiguration, resolveConfiguration } from "./configuration.ts"
 import type { CallOptions, Context, KeyDescription, WrappedDEK } from "./contracts.ts"
-import { Closed, InvalidConfiguration } from "./errors.ts"
+import { Closed, InvalidConfiguration, InvalidInput } from "./errors.ts"
 import { PasswordHasher } from "./hash/password.ts"
 import { DataKeys } from "./keys/data-keys.ts"
-import { type DataKey, generateDEK, generateDEKID, type SealingKey } from "./keys/dek.ts"
+import { type DataKey, DEK_LENGTH, generateDEK, generateDEKID, type SealingKey } from "./keys/dek.ts"
 import { DEKCache, type DEKCacheStats } from "./keys/dek-cache.ts"
 import {
   type Inspection,
@@ -65,6 +66,12 @@ export interface WrappedDEKWithID extends WrappedDEK {
   readonly dekID: string
 }
 
+/** What a row keeps its data key in: the columns that a re-wrap changes. */
+export interface RowKey {
+  readonly dek_encrypted: Uint8Array
+  readonly key_version: number
+}
+
 /** Where a blind index outside of a record belongs. */
 export interface BlindIndexPlace extends IndexOptions {
   readonly table: string
@@ -114,7 +121,8 @@ export async function newCrypto(...options: readonly Option[]): Promise<Crypto> 
   try {
     return await start(configuration)
   } catch (error) {
-    await closeAll(configuration)
+    // What went wrong first is what is told.
+    await closeAll(configuration).catch(() => {})
     throw error
   }
 }
@@ -135,6 +143,12 @@ async function start(configuration: ResolvedConfiguration): Promise<Crypto> {
 
 async function closeAll({ opened }: ResolvedConfiguration): Promise<void> {
   await Promise.all(opened.map((service) => service.close?.()))
+}
+
+const dekIDOf = (id: string): Uint8Array => {
+  const bytes = fromHex(id, "the id of a data key")
+  if (bytes.length === DEK_ID) return bytes
+  throw new InvalidInput(`Cannot use the id of a data key: it has ${bytes.length} bytes, not ${DEK_ID}`)
 }
 
 // --- The object ---
@@ -198,7 +212,17 @@ export class Crypto implements AsyncDisposable {
     dek: Uint8Array,
     { dekID, ...options }: CallOptions & { readonly dekID?: string } = {},
   ): Promise<WrappedDEKWithID> {
-    const id = dekID === undefined ? generateDEKID() : fromHex(dekID, "the id of a data key")
+    abytes(dek, DEK_LENGTH, "dek")
+    const id = dekID === undefined ? generateDEKID() : dekIDOf(dekID)
+    const own = copyOf(dek)
+    try {
+      return await this.#wrap(own, id, options)
+    } finally {
+      wipe(own)
+    }
+  }
+
+  async #wrap(dek: Uint8Array, id: Uint8Array, options: CallOptions): Promise<WrappedDEKWithID> {
     return { ...(await this.#tools.dataKeys.keyring.wrapOne(dek, id, options)), dekID: hex(id) }
   }
 
@@ -210,7 +234,7 @@ export class Crypto implements AsyncDisposable {
    * @throws {DecryptionFailed} when it was changed, or its id is another
    */
   async decryptDEK(wrapped: WrappedDEKWithID, options: CallOptions = {}): Promise<Uint8Array> {
-    return await this.#tools.dataKeys.unwrap(wrapped, fromHex(wrapped.dekID, "the id of a data key"), options)
+    return await this.#tools.dataKeys.unwrap(wrapped, dekIDOf(wrapped.dekID), options)
   }
 
   /** Unwraps a data key of which only the version of its key-encryption key was kept. */
@@ -373,15 +397,21 @@ export class Crypto implements AsyncDisposable {
   }
 
   /** Wraps a row's data key anew, under the current versions; the columns stay as they are, byte for byte. */
-  async rewrapRecord<S extends AnySchema>(
+  async rewrapRecord<S extends AnySchema>(schema: S, row: StoredRow<S>, options?: CallOptions): Promise<RowKey> {
+    return (await this.rewrapRecords(schema, [row], options))[0] as RowKey
+  }
+
+  /**
+   * Wraps the data keys of rows anew, in their order. Rows that share one go on sharing it, at the price of one unwrap and one wrap.
+   *
+   * @throws {DecryptionFailed} when a row's key is not the one that sealed its columns
+   */
+  async rewrapRecords<S extends AnySchema>(
     schema: S,
-    row: StoredRow<S>,
+    rows: readonly StoredRow<S>[],
     options?: CallOptions,
-  ): Promise<{ dek_encrypted: Uint8Array; key_version: number }> {
-    return (await open.rewrapRecord(this.#tools, schema, row, options)) as {
-      dek_encrypted: Uint8Array
-      key_version: number
-    }
+  ): Promise<RowKey[]> {
+    return (await open.rewrapRecords(this.#tools, schema, rows, options)) as unknown as RowKey[]
   }
 
   /** Whether a value is the one that a row's field is the hash of. */
@@ -435,7 +465,7 @@ export class Crypto implements AsyncDisposable {
   async close(): Promise<void> {
     if (this.#closed) return
     this.#closed = true
-    this.#state.dataKeys.cache.invalidate()
+    this.#state.dataKeys.cache.close()
     await this.#release()
   }
 

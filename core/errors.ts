@@ -33,6 +33,8 @@ export interface ProviderFailure {
   hint?: string | undefined
   /** The error underneath. */
   cause?: unknown
+  /** The keys that were tried on the data. */
+  tries?: readonly Try[]
 }
 
 /** A failure at a provider. */
@@ -147,8 +149,20 @@ export class DecryptionFailed extends EncxError {
 
 /** A failure of a key management service. */
 export abstract class KMSError extends ProviderError {
-  /** The keys that were tried on the data, in order, where there were several. */
-  tries?: readonly Try[]
+  /** The keys that were tried on the data, in order; empty where there was one. */
+  readonly tries: readonly Try[]
+
+  constructor(message: string, failure: ProviderFailure) {
+    super(message, failure)
+    this.tries = failure.tries ?? []
+  }
+
+  /** This error, as one of several tries. It is another object: many callers may hold this one. @internal */
+  among(tries: readonly Try[]): KMSError {
+    const { provider, operation, hint } = this
+    const Same = this.constructor as new (message: string, failure: ProviderFailure) => KMSError
+    return new Same(this.message, { provider, operation, hint, cause: this, tries })
+  }
 }
 
 /** The KMS cannot be asked: no connection, a time-out, throttling, an answer that makes no sense. */
@@ -182,7 +196,7 @@ export class AuthenticationFailed extends KMSError {
   readonly code = "AUTHENTICATION_FAILED" as const
 }
 
-/** No key of this envelope is one that the program allows; no KMS was called. */
+/** No key of this envelope is one that the program allows; none was asked to unwrap it. */
 export class KeyNotAllowed extends EncxError {
   readonly code = "KEY_NOT_ALLOWED" as const
 }

@@ -12,6 +12,7 @@ const FORMAT = "encx-local-1"
 const PASSPHRASE_MAX = 4096
 const SALT = { new: 16, min: 8, max: 48 } as const
 const KEY_LENGTH = 32
+const MAX_DEPTH = 8
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/
 const RFC3339 = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?Z$/
 
@@ -229,10 +230,12 @@ function parse(content: string): unknown {
   return value
 }
 
-function countProperties(value: unknown): number {
+function countProperties(value: unknown, depth = 0): number {
   if (typeof value !== "object" || value === null) return 0
+  if (depth > MAX_DEPTH) throw malformed("it is nested too deeply")
   const values = Object.values(value)
-  return values.reduce((count: number, each) => count + countProperties(each), Array.isArray(value) ? 0 : values.length)
+  const own = Array.isArray(value) ? 0 : values.length
+  return values.reduce((count: number, each) => count + countProperties(each, depth + 1), own)
 }
 
 function object(value: unknown, names: readonly string[], what: string): Record<string, unknown> {

@@ -26,9 +26,9 @@ interface Loaded {
 /** The storage over a key file. A file that is not there is an empty store; the first change makes it. */
 export function keyFile(path: string, passphrase: string | undefined, fs: FileSystem = nodeFS): KeyStorage {
   let loaded: Loaded | undefined
-  let derived: { readonly from: string; readonly key: KeyObject } | undefined
+  let derived: { readonly from: string; readonly key: Promise<KeyObject> } | undefined
 
-  // Argon2id is run once for a salt and a cost, which a rewrite keeps.
+  // Argon2id is run once for a salt and a cost, which a rewrite keeps, however many wait for it.
   const keyOf = async (protection: PassphraseProtection): Promise<KeyObject> => {
     if (passphrase === undefined)
       throw new InvalidConfiguration(`Cannot open "${path}": it needs a passphrase`, { hint: "give local() one" })
@@ -39,11 +39,13 @@ export function keyFile(path: string, passphrase: string | undefined, fs: FileSy
       ...protection.salt,
     ])
     if (derived?.from !== from) {
-      const bytes = await passphraseKey(passphrase, protection)
-      derived = { from, key: createSecretKey(bytes) }
-      wipe(bytes)
+      const key = derive(passphrase, protection)
+      derived = { from, key }
+      key.catch(() => {
+        if (derived?.key === key) derived = undefined
+      })
     }
-    return derived.key
+    return await derived.key
   }
 
   const unlock = ({ id, protection, sealed }: SealedKeyFile, key: KeyObject): KeyStore => {
@@ -101,4 +103,11 @@ export function keyFile(path: string, passphrase: string | undefined, fs: FileSy
       derived = undefined
     },
   }
+}
+
+async function derive(passphrase: string, protection: PassphraseProtection): Promise<KeyObject> {
+  const bytes = await passphraseKey(passphrase, protection)
+  const key = createSecretKey(bytes)
+  wipe(bytes)
+  return key
 }

@@ -1,6 +1,6 @@
 /** Keys and secrets in this process, as the local key file holds them (FORMATS §8), and the services over them. */
 import { randomUUID } from "node:crypto"
-import { abytes, randomBytes, utf8 } from "../core/bytes.ts"
+import { abytes, copyOf, randomBytes, utf8 } from "../core/bytes.ts"
 import { unwrapDEK, wrapDEK } from "../core/cipher/dek-wrap.ts"
 import type {
   CallOptions,
@@ -118,7 +118,7 @@ export function keyStoreServices(provider: string, storage: KeyStorage, absentHi
         ...store,
         secrets: [
           ...store.secrets,
-          { path, versions: [{ version: 1, stage: "current", value: value.slice(), created_at: now() }] },
+          { path, versions: [{ version: 1, stage: "current", value: copyOf(value), created_at: now() }] },
         ],
       }
     })
@@ -154,6 +154,8 @@ export function keyStoreServices(provider: string, storage: KeyStorage, absentHi
     },
 
     async rotateKey(keyID, options) {
+      // What is not there makes neither a folder nor a lock.
+      findKey(await keys.read("rotateKey", options), keyID, "rotateKey")
       let rotated: StoredKey | undefined
       await keys.change("rotateKey", options, (store) => {
         const key = findKey(store, keyID, "rotateKey")
@@ -165,8 +167,9 @@ export function keyStoreServices(provider: string, storage: KeyStorage, absentHi
     },
 
     async encryptDEK(keyID, dek, context, options) {
-      const { ref, ...key } = findKey(await keys.read("encryptDEK", options), keyID, "encryptDEK")
-      const { version, key: kek } = current({ ref, ...key }, "encryptDEK")
+      const found = findKey(await keys.read("encryptDEK", options), keyID, "encryptDEK")
+      const { ref } = found
+      const { version, key: kek } = current(found, "encryptDEK")
       return { ciphertext: wrapDEK({ kek, ref, version }, context, dek), keyID: ref, version }
     },
 
@@ -197,7 +200,7 @@ export function keyStoreServices(provider: string, storage: KeyStorage, absentHi
       return versions
         .filter(({ stage }) => stage !== "pending")
         .toSorted((a, b) => Number(b.stage === "current") - Number(a.stage === "current") || b.version - a.version)
-        .map(({ version, stage, value }) => ({ version: String(version), stage, value: value.slice() }))
+        .map(({ version, stage, value }) => ({ version: String(version), stage, value: copyOf(value) }))
     },
 
     async storePepper(alias, pepper, options) {
@@ -208,6 +211,7 @@ export function keyStoreServices(provider: string, storage: KeyStorage, absentHi
     async rotatePepper(alias, pepper, options) {
       abytes(pepper, PEPPER_LENGTH, "pepper")
       const path = secretPath(alias, "pepper")
+      findSecret(await secrets.read("rotatePepper", options), path, "rotatePepper")
       await secrets.change("rotatePepper", options, (store) => {
         const secret = findSecret(store, path, "rotatePepper")
         const version = Math.max(...secret.versions.map((each) => each.version)) + 1
@@ -216,7 +220,7 @@ export function keyStoreServices(provider: string, storage: KeyStorage, absentHi
         )
         const rotated: StoredSecret = {
           path,
-          versions: [...before, { version, stage: "current", value: pepper.slice(), created_at: now() }],
+          versions: [...before, { version, stage: "current", value: copyOf(pepper), created_at: now() }],
         }
         return { ...store, secrets: store.secrets.map((each) => (each === secret ? rotated : each)) }
       })
@@ -234,7 +238,7 @@ export function keyStoreServices(provider: string, storage: KeyStorage, absentHi
         "getIndexRoot",
       )
       const found = versions.find(({ stage }) => stage === "current")
-      if (found) return found.value.slice()
+      if (found) return copyOf(found.value)
       throw new SecretNotFound("Cannot find the index root: none of its versions is current", failure("getIndexRoot"))
     },
 

@@ -13,7 +13,7 @@ export function refuseInProduction(
   { allowInProduction = false }: ProductionOptions,
   instead: string,
 ): void {
-  if (env.NODE_ENV !== "production" || allowInProduction) return
+  if (allowInProduction || env.NODE_ENV !== "production") return
   throw new InvalidConfiguration(`Cannot use the provider "${name}": NODE_ENV is production`, {
     hint: `${instead}, or say allowInProduction: true`,
   })

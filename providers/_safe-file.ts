@@ -14,6 +14,7 @@ export type FileSystem = Pick<
   | "fstatSync"
   | "lstatSync"
   | "statSync"
+  | "lstatSync"
   | "readFileSync"
   | "writeSync"
   | "fsyncSync"

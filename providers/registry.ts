@@ -59,6 +59,7 @@ const BUILT_IN: Readonly<Record<string, ProviderOpener>> = {
   },
 }
 
+const MAX_SHOWN = 20
 const SCHEME = /^[a-z][a-z0-9+.-]*$/
 
 /** Schemes and how they are opened. */
@@ -94,7 +95,9 @@ export class Registry {
     const { query, ...parsed } = parse(uri)
     const opener = this.#openers.get(parsed.scheme)
     if (!opener) {
-      throw new InvalidConfiguration(`Cannot use a provider URI: its scheme "${parsed.scheme}" is unknown`, {
+      // What has no colon may be a key that was given for a URI.
+      const named = uri.includes(":") && parsed.scheme.length <= MAX_SHOWN ? ` "${parsed.scheme}"` : ""
+      throw new InvalidConfiguration(`Cannot use a provider URI: its scheme${named} is unknown`, {
         hint: `known are ${this.schemes.join(", ")}`,
       })
     }

@@ -50,7 +50,9 @@ export function hkdfExpand(hash: Hash, prk: Key, info: Uint8Array, length: numbe
   const okm = new Uint8Array(length)
   let block: Uint8Array = new Uint8Array(0)
   for (let i = 1, offset = 0; offset < length; i++, offset += size) {
-    block = hmac(hash, prk, block, info, Uint8Array.of(i))
+    const next = hmac(hash, prk, block, info, Uint8Array.of(i))
+    wipe(block)
+    block = next
     okm.set(block.subarray(0, length - offset), offset)
   }
   wipe(block)

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { compareBytes, concat, lp, text, u16, u32, utf8 } from "../bytes.ts"
+import { compareBytes, concat, copyOf, lp, text, u16, u32, utf8 } from "../bytes.ts"
 import { InvalidFormat, InvalidInput } from "../errors.ts"
 import { openedSize } from "./cobblestone.ts"
 import { labelled } from "./derive.ts"
@@ -72,6 +72,11 @@ export interface ParsedEnvelope extends Header {
 
 // --- Providers ---
 
+/** Whether a provider may be called so. */
+export function isProviderName(name: string): boolean {
+  return SCHEME.test(name)
+}
+
 /** How a provider's key is written: its number, and the ref, with the name in front where it has no number. */
 export function keyName(provider: string, keyID: string): Pick<KeyEntry, "provider" | "ref"> {
   const code = PROVIDERS[provider]
@@ -120,7 +125,7 @@ function encodeEntry({ provider, ref, version, wrapped }: KeyEntry): {
   name: string
   bytes: Uint8Array
 } {
-  const problem = entryProblem(provider, ref, version, wrapped)
+  const problem = entryProblem({ provider, ref, version, wrapped })
   if (problem) throw new InvalidInput(`Cannot write an envelope: ${problem}`)
   const refBytes = utf8(ref, "a key's name")
   const bytes = concat(
@@ -136,8 +141,8 @@ function compareEntries(a: { provider: number; ref: Uint8Array }, b: { provider:
   return a.provider - b.provider || compareBytes(a.ref, b.ref)
 }
 
-// One set of rules for writing and for reading, so that what is written can be read.
-function entryProblem(provider: number, ref: string, version: number, wrapped: Uint8Array): string | undefined {
+/** Why an entry does not fit the format, or `undefined`: one set of rules for writing and for reading, so that what is written can be read. */
+export function entryProblem({ provider, ref, version, wrapped }: KeyEntry): string | undefined {
   const length = utf8(ref, "a key's name").length
   if (provider !== OTHER && !NAMES.has(provider)) return `the provider ${provider} is unknown`
   if (length < REF.min || length > REF.max) return `a key's name has ${length} bytes, not ${REF.min} to ${REF.max}`
@@ -186,7 +191,7 @@ export function parseHeader(bytes: Uint8Array): ParsedEnvelope {
   if (bytes[AT.suite] !== SUITE) throw malformed(`its suite ${bytes[AT.suite]} is unknown`)
   if ((flags & ~(FLAG_KEYS | FLAG_CONTEXT)) !== 0) throw malformed("it has an unknown flag")
   if (bytes[AT.reserved] !== 0) throw malformed("its reserved byte is set")
-  const dekID = bytes.slice(AT.dekID, CORE)
+  const dekID = copyOf(bytes.subarray(AT.dekID, CORE))
   const hasContext = (flags & FLAG_CONTEXT) !== 0
   if ((flags & FLAG_KEYS) === 0) return { dekID, hasContext, keys: [], body: bytes.subarray(CORE) }
 
@@ -217,12 +222,12 @@ function parseKeys(block: Uint8Array): KeyEntry[] {
     const ref = text(refBytes, "an envelope's key")
     const version = number(4)
     const wrapped = take(number(2))
-    const problem = entryProblem(provider, ref, version, wrapped)
+    const problem = entryProblem({ provider, ref, version, wrapped })
     if (problem) throw malformed(problem)
     const entry = { provider, ref: refBytes }
     if (before && compareEntries(before, entry) >= 0) throw malformed("its keys are out of order")
     before = entry
-    keys.push({ provider, ref, version, wrapped: wrapped.slice() })
+    keys.push({ provider, ref, version, wrapped: copyOf(wrapped) })
   }
   if (offset !== block.length) throw malformed("bytes follow its keys")
   return keys

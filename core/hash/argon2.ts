@@ -126,13 +126,13 @@ export interface Argon2Limits {
 
 /** Lets a bounded number of runs happen at once, and a bounded number wait. */
 export class Turnstile {
-  readonly #concurrency: number
+  readonly concurrency: number
   readonly #queue: number
   readonly #waiting: (() => void)[] = []
   #running = 0
 
   constructor({ concurrency = availableParallelism(), queue = 64 }: Argon2Limits = {}) {
-    this.#concurrency = concurrency
+    this.concurrency = concurrency
     this.#queue = queue
   }
 
@@ -143,7 +143,7 @@ export class Turnstile {
    */
   async pass<Result>(run: () => Promise<Result>, { signal }: CallOptions = {}): Promise<Result> {
     signal?.throwIfAborted()
-    if (this.#running >= this.#concurrency) await this.#wait(signal)
+    if (this.#running >= this.concurrency) await this.#wait(signal)
     else this.#running++
     try {
       signal?.throwIfAborted()

@@ -51,6 +51,11 @@ export class PasswordHasher {
     this.#turnstile = new Turnstile(options)
   }
 
+  /** How many runs there may be at once. */
+  get concurrency(): number {
+    return this.#turnstile.concurrency
+  }
+
   /** Hashes a text or bytes, at most 4,096 of them. The salt is new random bytes; anything else is for known-answer tests. */
   async hash(
     value: string | Uint8Array,
@@ -113,13 +118,21 @@ export class PasswordHasher {
   }
 }
 
-// "encx.v2.pw" ‖ 00 ‖ u32 length ‖ encoded context ‖ value
-function encodeMessage(value: string | Uint8Array, context: Context): Uint8Array {
+/** Refuses what cannot be hashed, `null` aside. @internal */
+export function checkHashable(value: unknown): void {
+  if (value !== null) valueBytes(value)
+}
+
+function valueBytes(value: unknown): Uint8Array {
   if (typeof value !== "string" && !(value instanceof Uint8Array))
     throw new InvalidInput("Cannot hash a value: it is neither text nor bytes")
-  const encoded = encodeContext(context)
   const bytes = typeof value === "string" ? utf8(value, "a value to hash") : value
-  if (bytes.length > MAX_VALUE)
-    throw new InvalidInput(`Cannot hash a value: it has ${bytes.length} bytes, more than ${MAX_VALUE}`)
-  return labelled("encx.v2.pw", u32(encoded.length), encoded, bytes)
+  if (bytes.length <= MAX_VALUE) return bytes
+  throw new InvalidInput(`Cannot hash a value: it has ${bytes.length} bytes, more than ${MAX_VALUE}`)
+}
+
+// "encx.v2.pw" ‖ 00 ‖ u32 length ‖ encoded context ‖ value
+function encodeMessage(value: string | Uint8Array, context: Context): Uint8Array {
+  const encoded = encodeContext(context)
+  return labelled("encx.v2.pw", u32(encoded.length), encoded, valueBytes(value))
 }

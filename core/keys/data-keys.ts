@@ -6,7 +6,15 @@
 import { hex, latin1, wipe } from "../bytes.ts"
 import { type Header, type KeyEntry, providerOf } from "../cipher/envelope.ts"
 import type { CallOptions, KeyDescription, WrappedDEK } from "../contracts.ts"
-import { DecryptionFailed, KeyNotAllowed, KeyNotFound, KMSError, type Try } from "../errors.ts"
+import {
+  DecryptionFailed,
+  InvalidConfiguration,
+  isRetryableError,
+  KeyNotAllowed,
+  KeyNotFound,
+  KMSError,
+  type Try,
+} from "../errors.ts"
 import { DataKey, type SealingKey } from "./dek.ts"
 import type { DEKCache, Use } from "./dek-cache.ts"
 import { type AllowedEntry, type Keyring, tryOf } from "./keyring.ts"
@@ -52,13 +60,13 @@ export class DataKeys {
     attempt: (dek: DataKey) => Result | undefined,
   ): Promise<Result> {
     const tries: Try[] = []
-    let unasked: unknown
-    for (const allowed of this.#allowed(header)) {
+    const unasked: unknown[] = []
+    for (const allowed of await this.#allowed(header, options)) {
       const lease = await this.#lease(allowed, header.dekID, options).catch((error: unknown) => {
         // The caller's own abort ends it all; a key that fails gives way to the next.
         options.signal?.throwIfAborted()
         tries.push(tryOf(allowed.entry, error))
-        if (!(error instanceof DecryptionFailed)) unasked = error
+        if (!(error instanceof DecryptionFailed)) unasked.push(error)
       })
       if (!lease) continue
       try {
@@ -79,7 +87,7 @@ export class DataKeys {
     attempt: (dek: DataKey) => boolean,
   ): Promise<(Try & { readonly ok: boolean })[]> {
     const results: (Try & { readonly ok: boolean })[] = []
-    for (const allowed of this.#allowed(header)) {
+    for (const allowed of await this.#allowed(header, options)) {
       let ok = false
       let failure: unknown
       try {
@@ -106,9 +114,9 @@ export class DataKeys {
     options: CallOptions,
     fits: (dek: DataKey) => boolean,
   ): Promise<{ keys: KeyEntry[]; kekVersion: number }> {
-    const mine = this.#allowed(header)
+    const mine = await this.#allowed(header, options)
     const tries: Try[] = []
-    let unasked: unknown
+    const unasked: unknown[] = []
     for (const allowed of mine) {
       let bytes: Uint8Array | undefined
       try {
@@ -123,7 +131,7 @@ export class DataKeys {
         options.signal?.throwIfAborted()
         if (bytes !== undefined) throw error
         tries.push(tryOf(allowed.entry, error))
-        if (!(error instanceof DecryptionFailed)) unasked = error
+        if (!(error instanceof DecryptionFailed)) unasked.push(error)
       } finally {
         if (bytes) wipe(bytes)
       }
@@ -137,15 +145,13 @@ export class DataKeys {
   async rotate(options: CallOptions): Promise<KeyDescription> {
     const { kms, keyID } = await this.keyring.primary(options)
     if (!kms.rotateKey) {
-      throw new KeyNotFound(`Cannot rotate the key "${keyID}": the provider "${kms.provider}" does not rotate keys`, {
-        provider: kms.provider,
-        operation: "rotateKey",
+      throw new InvalidConfiguration(`Cannot rotate the key "${keyID}": the provider "${kms.provider}" does not`, {
         hint: "name a new key with withKEKAlias and this one with withRetiredKEK",
       })
     }
     this.keyring.calls.rotateKey++
     const rotated = await kms.rotateKey(keyID, options)
-    this.cache.invalidate()
+    this.cache.renew()
     return rotated
   }
 
@@ -173,14 +179,19 @@ export class DataKeys {
     options: CallOptions,
   ): Promise<Uint8Array> {
     const entries = this.keyring.named(keyID).map((name) => ({ ...name, version, wrapped: ciphertext }))
-    const [allowed] = this.#allowed({ dekID, hasContext: false, keys: entries })
+    const [allowed] = await this.#allowed({ dekID, hasContext: false, keys: entries }, options)
     return await this.keyring.unwrap(allowed as AllowedEntry, dekID, options)
   }
 
-  #allowed({ keys }: Header): AllowedEntry[] {
+  async #allowed({ keys }: Header, options: CallOptions): Promise<AllowedEntry[]> {
+    const known = this.keyring.allowed(keys)
+    if (known.length > 0) return known
+    // An alias may have moved since it was resolved; each is asked at most once in its age.
+    await this.keyring.resolve(options)
     const allowed = this.keyring.allowed(keys)
     if (allowed.length > 0) return allowed
-    const names = keys.map((entry) => `${providerOf(entry).name} "${providerOf(entry).keyID}"`)
+    // Quoted as JSON: whoever wrote the data chose these names, and they may go to a log.
+    const names = keys.map((entry) => `${providerOf(entry).name} ${JSON.stringify(providerOf(entry).keyID)}`)
     throw new KeyNotAllowed(
       keys.length === 0
         ? "Cannot open an envelope: it holds no key"
@@ -201,7 +212,7 @@ export class DataKeys {
   ): ReturnType<DEKCache<SealingKey, DataKey>["open"]> {
     const { provider, ref, version, wrapped } = allowed.entry
     // Everything that the answer depends on; lengths keep the parts apart.
-    const id = `${provider}/${version}/${hex(dekID)}/${ref.length}/${ref}/${latin1(wrapped)}`
+    const id = `${provider}/${version}/${hex(dekID)}/${ref.length}/${ref}/${allowed.contextID.length}/${allowed.contextID}/${latin1(wrapped)}`
     return this.cache.open(
       id,
       async (call) => new DataKey(dekID, await this.keyring.unwrap(allowed, dekID, call)),
@@ -210,9 +221,9 @@ export class DataKeys {
   }
 }
 
-// A key that could not be asked may still be the right one: its error says so, and every try.
-function lastError(unasked: unknown, tries: readonly Try[]): unknown {
-  if (unasked === undefined) return new DecryptionFailed(tries)
-  if (unasked instanceof KMSError && tries.length > 1) unasked.tries = tries
-  return unasked
+// A key that could not be asked may still be the right one: that is said, of the one that may answer later before the others.
+function lastError(unasked: readonly unknown[], tries: readonly Try[]): unknown {
+  const worst = unasked.find(isRetryableError) ?? unasked.at(-1)
+  if (worst === undefined) return new DecryptionFailed(tries)
+  return worst instanceof KMSError && tries.length > 1 ? worst.among(tries) : worst
 }

@@ -13,9 +13,9 @@ import { Flight } from "./_flight.ts"
 export interface DEKCacheOptions {
   /** How long a key is used, from when it came; not from its last use. @default {300_000} */
   readonly maxAgeMs?: number
-  /** How many messages a key seals; one `seal` or one record is one message. @default {1_048_576} */
+  /** How many messages a key seals; one `seal` or one record is one message, an update of a record none. @default {1_048_576} */
   readonly maxMessages?: number
-  /** How many bytes a key seals. @default {68_719_476_736} */
+  /** How many bytes a key seals; a message of more gets a key of its own. @default {68_719_476_736} */
   readonly maxBytes?: number
   /** How many keys each side holds; the one that was not used for longest leaves first. @default {1_000} */
   readonly capacity?: number
@@ -127,6 +127,17 @@ export class DEKCache<Sealing extends Destroyable, Opening extends Destroyable> 
     this.#opening.clear()
   }
 
+  /** Forgets the keys that seal, so that the next one is wrapped under the version that is current now. */
+  renew(): void {
+    this.#sealing.clear()
+  }
+
+  /** Forgets every key and keeps none from now on: work that had begun ends with keys of its own. */
+  close(): void {
+    this.#sealing.close()
+    this.#opening.close()
+  }
+
   /** What was counted so far. */
   stats(): DEKCacheStats {
     return {
@@ -145,7 +156,7 @@ interface Counters {
 }
 
 class Side<Value extends Destroyable> {
-  readonly #limits: Required<DEKCacheOptions>
+  #limits: Required<DEKCacheOptions>
   readonly #clock: Clock
   readonly #counters: Counters
   readonly #entries = new Map<string, Entry<Value>>()
@@ -179,6 +190,11 @@ class Side<Value extends Destroyable> {
       return this.#lend(this.#entry(await fetch(options), true), use)
     }
     return await this.#join(id, use, fetch, options)
+  }
+
+  close(): void {
+    this.#limits = { ...this.#limits, capacity: 0 }
+    this.clear()
   }
 
   clear(): void {

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { abytes, concat, equal, fromHex, hex } from "../bytes.ts"
+import { abytes, concat, copyOf, equal, fromHex, hex, wipe } from "../bytes.ts"
 import { isCommittedTo, openMessage, sealMessage } from "../cipher/cobblestone.ts"
 import { type Context, encodeContext } from "../cipher/context.ts"
 import {
@@ -18,7 +18,7 @@ import {
 import type { CallOptions } from "../contracts.ts"
 import { DecryptionFailed, KeyNotAllowed, type Try } from "../errors.ts"
 import type { DataKeys } from "./data-keys.ts"
-import { DataKey, type SealingKey } from "./dek.ts"
+import { DataKey, DEK_LENGTH, type SealingKey } from "./dek.ts"
 
 const NO_PAIRS = 2
 
@@ -78,9 +78,11 @@ export function sealEnvelope(
 ): Promise<Uint8Array> {
   abytes(plaintext, undefined, "plaintext")
   const encoded = encodeContext(context)
-  return dataKeys.seal("", { messages: 1, bytes: plaintext.length }, options, (key) =>
-    sealWith(key, plaintext, encoded),
-  )
+  // The caller may change its bytes while the KMS is asked.
+  const own = copyOf(plaintext)
+  return dataKeys
+    .seal("envelope", { messages: 1, bytes: own.length }, options, (key) => sealWith(key, own, encoded))
+    .finally(() => wipe(own))
 }
 
 /** Opens an envelope. @internal */
@@ -103,7 +105,8 @@ function supplied({ dekID }: Header, dek: Uint8Array, id: string): DataKey {
   if (!equal(fromHex(id, "the id of a data key"), dekID)) {
     throw new KeyNotAllowed("Cannot open an envelope: the data key given is that of another id")
   }
-  return new DataKey(dekID, Uint8Array.from(dek))
+  abytes(dek, DEK_LENGTH, "dek")
+  return new DataKey(dekID, copyOf(dek))
 }
 
 // Everything that can be refused without asking anybody is refused here.
@@ -127,7 +130,8 @@ export async function rewrapEnvelope(
   options: CallOptions = {},
 ): Promise<Uint8Array> {
   abytes(envelope, undefined, "envelope")
-  const { parsed, binding } = prepare(envelope, context)
+  // The body is joined to the new header after the KMS was asked: it is that which was checked.
+  const { parsed, binding } = prepare(copyOf(envelope), context)
   const { keys } = await dataKeys.rewrap(parsed, options, (dek) => isCommittedTo(dek.key, binding, parsed.body))
   return concat(encodeHeader({ ...parsed, keys }), parsed.body)
 }

@@ -5,8 +5,8 @@
  * @module
  */
 import { hex, latin1, wipe } from "../bytes.ts"
-import type { Context } from "../cipher/context.ts"
-import { type KeyEntry, keyName, PROVIDERS, providerOf } from "../cipher/envelope.ts"
+import { type Context, encodeContext } from "../cipher/context.ts"
+import { entryProblem, isProviderName, type KeyEntry, keyName, PROVIDERS, providerOf } from "../cipher/envelope.ts"
 import type { CallOptions, Clock, KeyManagementService, WrappedDEK } from "../contracts.ts"
 import { DecryptionFailed, EncxError, KMSUnavailable, type Try } from "../errors.ts"
 import { DataKey, DEK_LENGTH, generateDEK, generateDEKID, type SealingKey } from "./dek.ts"
@@ -35,6 +35,8 @@ export function kmsContext(dekID: Uint8Array, fixed: Context): Context {
 }
 
 interface Ring extends KEK {
+  /** The KMS context's own pairs as a string that equal ones share. */
+  readonly contextID: string
   /** Every id that the alias resolved to while this program ran, the latest first. */
   keyIDs: string[]
   resolvedAt: number
@@ -48,7 +50,12 @@ export class Keyring {
   readonly calls: KMSCalls = { getKeyID: 0, generateDEK: 0, encryptDEK: 0, decryptDEK: 0, rotateKey: 0 }
 
   constructor(keks: readonly KEK[], clock: Clock) {
-    this.#keks = keks.map((kek) => ({ ...kek, keyIDs: [], resolvedAt: Number.NEGATIVE_INFINITY }))
+    this.#keks = keks.map((kek) => ({
+      ...kek,
+      contextID: latin1(encodeContext(kek.kmsContext)),
+      keyIDs: [],
+      resolvedAt: Number.NEGATIVE_INFINITY,
+    }))
     this.#clock = clock
   }
 
@@ -65,6 +72,8 @@ export class Keyring {
 
   /** What keeps the keys, as they resolved, from standing in one envelope, or `undefined`. */
   get problem(): string | undefined {
+    const unnamed = this.#keks.find(({ kms }) => !isProviderName(kms.provider))
+    if (unnamed) return `the provider's name "${unnamed.kms.provider}" is not a URI scheme`
     const names = this.#keks.filter(({ wraps }) => wraps).map(({ kms, keyIDs }) => `${kms.provider} "${keyIDs[0]}"`)
     const twice = names.find((name, i) => names.indexOf(name) !== i)
     return twice && `two of the keys that wrap are one: ${twice}`
@@ -87,7 +96,7 @@ export class Keyring {
   async generate(options: CallOptions = {}): Promise<SealingKey> {
     const id = generateDEKID()
     const [first, ...others] = this.#keks.filter((kek) => kek.wraps) as [Ring, ...Ring[]]
-    const { plaintext, ...wrapped } = await this.#generate(first, kmsContext(id, first.kmsContext), options)
+    const { plaintext, wrapped } = await this.#generate(first, kmsContext(id, first.kmsContext), options)
     try {
       const rest = await Promise.all(
         others.map((kek) => this.#encrypt(kek, plaintext, kmsContext(id, kek.kmsContext), options)),
@@ -100,18 +109,23 @@ export class Keyring {
     }
   }
 
-  async #generate(kek: Ring, context: Context, options: CallOptions): Promise<WrappedDEK & { plaintext: Uint8Array }> {
+  async #generate(
+    kek: Ring,
+    context: Context,
+    options: CallOptions,
+  ): Promise<{ plaintext: Uint8Array; wrapped: WrappedDEK }> {
     if (!kek.kms.generateDEK) {
       const plaintext = generateDEK()
-      return { plaintext, ...(await this.#encrypt(kek, plaintext, context, options)) }
+      return { plaintext, wrapped: await wipedOnFailure(plaintext, this.#encrypt(kek, plaintext, context, options)) }
     }
     const keyID = await this.#resolve(kek, options)
     this.calls.generateDEK++
-    const made = await kek.kms.generateDEK(keyID, context, options)
-    if (made.plaintext.length !== DEK_LENGTH) {
-      throw refusedAnswer(kek, "generateDEK", `it made a data key of ${made.plaintext.length} bytes, not ${DEK_LENGTH}`)
+    const { plaintext, ...answer } = await kek.kms.generateDEK(keyID, context, options)
+    const check = async (): Promise<WrappedDEK> => {
+      if (plaintext.length === DEK_LENGTH) return checked(kek, "generateDEK", keyID, answer)
+      throw refusedAnswer(kek, "generateDEK", `it made a data key of ${plaintext.length} bytes, not ${DEK_LENGTH}`)
     }
-    return { plaintext: made.plaintext, ...checked(kek, "generateDEK", keyID, made) }
+    return { plaintext, wrapped: await wipedOnFailure(plaintext, check()) }
   }
 
   async #encrypt(kek: Ring, dek: Uint8Array, context: Context, options: CallOptions): Promise<WrappedDEK> {
@@ -151,14 +165,17 @@ export class Keyring {
 
   /** The entries that this program may open, in the order in which it configured their keys. */
   allowed(keys: readonly KeyEntry[]): AllowedEntry[] {
-    return this.#keks.flatMap((kek) =>
-      kek.keyIDs.flatMap((keyID) => {
-        const name = keyName(kek.kms.provider, keyID)
+    const found = this.#keks.flatMap(({ kms, keyIDs, kmsContext, contextID }) =>
+      keyIDs.flatMap((keyID) => {
+        const name = keyName(kms.provider, keyID)
         return keys
           .filter((entry) => entry.provider === name.provider && entry.ref === name.ref)
-          .map((entry) => ({ entry, kms: kek.kms, keyID, kmsContext: kek.kmsContext }))
+          .map((entry) => ({ entry, kms, keyID, kmsContext, contextID }))
       }),
     )
+    // A key may be named twice, as the present one and as retired; it is asked once for each context.
+    const same = (a: AllowedEntry, b: AllowedEntry): boolean => a.entry === b.entry && a.contextID === b.contextID
+    return found.filter((each, i) => found.findIndex((other) => same(each, other)) === i)
   }
 
   /**
@@ -187,6 +204,7 @@ export interface AllowedEntry {
   readonly kms: KeyManagementService
   readonly keyID: string
   readonly kmsContext: Context
+  readonly contextID: string
 }
 
 /** How trying an entry ended, for the error that lists the tries. @internal */
@@ -206,15 +224,23 @@ function entryOf(kek: KEK, { ciphertext, keyID, version }: WrappedDEK): KeyEntry
   return { ...keyName(kek.kms.provider, keyID), version, wrapped: ciphertext }
 }
 
-// What a KMS answers is checked before it is stored: a wrap that names another key could never be opened again.
-function checked(
-  kek: Ring,
-  operation: string,
-  keyID: string,
-  { ciphertext, keyID: answered, version }: WrappedDEK,
-): WrappedDEK {
+// What a KMS answers is checked before it is kept: a wrap that names another key, or does not fit an envelope, would be of no use.
+function checked(kek: Ring, operation: string, keyID: string, answer: WrappedDEK): WrappedDEK {
+  const { ciphertext, keyID: answered, version } = answer
   if (answered !== keyID) throw refusedAnswer(kek, operation, `it answered for the key "${answered}", not "${keyID}"`)
+  if (!(ciphertext instanceof Uint8Array)) throw refusedAnswer(kek, operation, "it answered with no bytes")
+  const problem = entryProblem(entryOf(kek, answer))
+  if (problem) throw refusedAnswer(kek, operation, problem)
   return { ciphertext, keyID, version }
+}
+
+async function wipedOnFailure<Result>(secret: Uint8Array, work: Promise<Result>): Promise<Result> {
+  try {
+    return await work
+  } catch (error) {
+    wipe(secret)
+    throw error
+  }
 }
 
 function refusedAnswer(kek: Ring, operation: string, state: string): KMSUnavailable {

@@ -87,7 +87,7 @@ export class Field<
     return new Field({ ...this.spec, nullable: true })
   }
 
-  /** The value may be `null`, which is sealed like any other: its absence is hidden. Such a field has no index. */
+  /** The value may be `null`, which is sealed like a value of no bytes: only its length tells it. Such a field has no index and no hash. */
   sealNull(this: Field<Value, true, Hashed, Nullable, never>): Field<Value, true, Hashed, true, never> {
     return new Field({ ...this.spec, nullable: true, sealNull: true })
   }

@@ -43,13 +43,18 @@ export async function openMatches(
   rows: readonly Values[],
   name: string,
   value: unknown,
-  { index, signal }: LookupOptions & CallOptions = {},
+  { index, tenant, signal }: LookupOptions & CallOptions = {},
 ): Promise<Row[]> {
   const { field, options } = indexOf(schema, name, index)
+  const ours = tenantOf(schema, tenant)
   const wanted = encodeForIndex(field.type, normalised(options, value))
-  const objects = await Promise.all(rows.map((row) => openRecord(tools, schema, row, { signal })))
+  const objects: Row[] = []
+  for (const row of rows) objects.push(await openRecord(tools, schema, row, { signal }))
   return objects.filter(
-    (object) => object[name] !== null && equal(encodeForIndex(field.type, normalised(options, object[name])), wanted),
+    (object) =>
+      (schema.tenant === undefined || object[schema.tenant] === ours) &&
+      object[name] !== null &&
+      equal(encodeForIndex(field.type, normalised(options, object[name])), wanted),
   )
 }
 

@@ -3,13 +3,23 @@
  *
  * @module
  */
-import { wipe } from "../bytes.ts"
+import { latin1, wipe } from "../bytes.ts"
 import { encodeHeader } from "../cipher/envelope.ts"
 import type { CallOptions } from "../contracts.ts"
 import { InvalidFormat, InvalidInput } from "../errors.ts"
 import { checkColumn, openColumn } from "./column.ts"
 import { columnContext } from "./identity.ts"
-import { fitsRow, identityOf, type RecordTools, type Row, rowKeyOf, stateOf, storedColumn, type Values } from "./row.ts"
+import {
+  dekOf,
+  fitsRow,
+  identityOf,
+  type RecordTools,
+  type Row,
+  rowKeyOf,
+  stateOf,
+  storedColumn,
+  type Values,
+} from "./row.ts"
 import {
   DEK_COLUMN,
   encryptedColumn,
@@ -68,17 +78,25 @@ export async function compareRecordHash(
   return await tools.hasher.verify(value, stored as string, columnContext(identity, name), options)
 }
 
-/** Wraps a row's data key anew; the columns stay as they are. */
-export async function rewrapRecord(
+/**
+ * Wraps the data keys of rows anew, in their order. Rows that share a data key go on sharing it: the KMS is asked once for all
+ * of them, now and whenever they are opened.
+ */
+export async function rewrapRecords(
   tools: RecordTools,
   schema: AnySchema,
-  row: Values,
+  rows: readonly Values[],
   options: CallOptions = {},
-): Promise<Row> {
-  const identity = identityOf(schema, row)
-  const header = rowKeyOf(row)
-  const { keys, kekVersion } = await tools.dataKeys.rewrap(header, options, fitsRow(schema, row, identity))
-  return { [DEK_COLUMN]: encodeHeader({ ...header, keys }), [VERSION_COLUMN]: kekVersion }
+): Promise<Row[]> {
+  const wraps = new Map<string, Row>()
+  const names = rows.map((row) => latin1(dekOf(row)))
+  for (const [name, group] of Map.groupBy(rows, (_, i) => names[i] as string)) {
+    const header = rowKeyOf(group[0] as Values)
+    const fits = group.map((row) => fitsRow(schema, row, identityOf(schema, row)))
+    const { keys, kekVersion } = await tools.dataKeys.rewrap(header, options, (dek) => fits.every((each) => each(dek)))
+    wraps.set(name, { [DEK_COLUMN]: encodeHeader({ ...header, keys }), [VERSION_COLUMN]: kekVersion })
+  }
+  return names.map((name) => ({ ...wraps.get(name) }))
 }
 
 function storedField({ name, nullable, sealNull }: SealedFieldSpec, row: Values): Uint8Array | null {

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { encodeContext } from "../cipher/context.ts"
 import { type Header, parseRowKey } from "../cipher/envelope.ts"
 import type { CallOptions } from "../contracts.ts"
 import { type EncxError, InvalidFormat } from "../errors.ts"
@@ -34,7 +35,10 @@ export function identityOf(schema: AnySchema, values: Values, recordID: unknown 
   const row =
     schema.row === "unbound" ? undefined : canonicalRow(schema.row === "generated" ? recordID : values[schema.row])
   const tenant = schema.tenant === undefined ? undefined : boundName(values[schema.tenant], "tenant")
-  return { table: schema.table, row, tenant }
+  const identity = { table: schema.table, row, tenant }
+  // A context that does not fit is refused here, before a hash is computed or a KMS called.
+  for (const { name } of sealedFields(schema)) encodeContext(columnContext(identity, name))
+  return identity
 }
 
 // --- Columns ---
@@ -50,11 +54,16 @@ export const stateOf = (error: EncxError): string => error.message.slice(error.m
 
 // --- The row's key ---
 
+/** The bytes of a row's `dek_encrypted`. */
+export function dekOf(row: Values): Uint8Array {
+  const stored = storedColumn(row, DEK_COLUMN)
+  if (stored instanceof Uint8Array) return stored
+  throw new InvalidFormat(`Cannot read a row: the column "${DEK_COLUMN}" is not bytes`)
+}
+
 /** The header that a row keeps its wrapped data key in. */
 export function rowKeyOf(row: Values): Header {
-  const stored = storedColumn(row, DEK_COLUMN)
-  if (stored instanceof Uint8Array) return parseRowKey(stored)
-  throw new InvalidFormat(`Cannot read a row: the column "${DEK_COLUMN}" is not bytes`)
+  return parseRowKey(dekOf(row))
 }
 
 /** Uses the data key of a row. */
@@ -73,8 +82,8 @@ export function withRowKey<Result>(
 /** Whether a key is the row's: every sealed column that is there is committed to it: a wrap that was planted opens none of them. */
 export function fitsRow(schema: AnySchema, row: Values, identity: RowIdentity): (dek: DataKey) => boolean {
   const sealed = sealedFields(schema).flatMap((field) => {
-    const column = field.encrypted ? row[encryptedColumn(field.name)] : undefined
-    if (column === undefined || column === null) return []
+    const column = field.encrypted ? storedColumn(row, encryptedColumn(field.name)) : null
+    if (column === null) return []
     checkColumn(column, encryptedColumn(field.name))
     return [{ name: field.name, column }]
   })

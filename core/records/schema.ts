@@ -30,7 +30,14 @@ const DEFAULT_INDEX = "index"
 
 /** A field's name as a column's: `birthDate` → `birth_date`. */
 export function snakeCase(name: string): string {
-  return name.replace(/([\p{Ll}\p{Nd}])(\p{Lu})/gu, "$1_$2").toLowerCase()
+  const letters = [...name]
+  return letters
+    .map((letter, i) => {
+      const before = letters[i - 1] ?? "_"
+      const isWord = letter !== letter.toLowerCase() && before !== "_" && before === before.toLowerCase()
+      return `${isWord ? "_" : ""}${letter.toLowerCase()}`
+    })
+    .join("")
 }
 
 /** The column that holds the encrypted value. */
@@ -118,6 +125,7 @@ function tableProblems({ table, row, tenant, fields }: Schema<Fields, string, st
   if (typeof table !== "string" || table === "" || !table.isWellFormed()) problems.push("its table has no name")
   for (const name of Object.keys(fields)) {
     if (name === "" || !name.isWellFormed()) problems.push("a field has no name")
+    if (name === "__proto__") problems.push("a field cannot be called __proto__: objects take it for something else")
     if (name === "generated" || name === "unbound")
       problems.push(`a field cannot be called "${name}": it says how rows are bound`)
   }
@@ -132,6 +140,7 @@ function fieldProblems(field: SealedFieldSpec): string[] {
   if (!encrypted && !hashed) problems.push(`"${name}" is neither plain, encrypted nor hashed`)
   if (hashed && !["text", "padded", "bytes"].includes(type))
     problems.push(`"${name}" is hashed: only text and bytes can be`)
+  if (hashed && sealNull) problems.push(`"${name}" is hashed: the hash of a sealed NULL would show that there is none`)
   if (indexes.length > 0 && sealNull) problems.push(`"${name}" has an index: a sealed NULL cannot`)
   for (const index of indexes) {
     const problem = indexProblem(type, index)

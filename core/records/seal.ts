@@ -6,6 +6,7 @@
 import { encodeHeader } from "../cipher/envelope.ts"
 import type { CallOptions } from "../contracts.ts"
 import { EncryptionFailed, InvalidInput } from "../errors.ts"
+import { checkHashable } from "../hash/password.ts"
 import type { DataKey } from "../keys/dek.ts"
 import { sealColumn } from "./column.ts"
 import { blindIndex } from "./find.ts"
@@ -43,7 +44,7 @@ export async function sealRecord(
   Object.assign(row, encoded.indexes, await hashFields(tools, identity, fields, object, options))
   if (fields.some(({ encrypted }) => encrypted)) {
     const use = { messages: 1, bytes: encoded.size }
-    await tools.dataKeys.seal(identity.tenant ?? "", use, options, (key) => {
+    await tools.dataKeys.seal(`row/${identity.tenant ?? ""}`, use, options, (key) => {
       Object.assign(row, sealFields(key.dek, identity, encoded))
       row[DEK_COLUMN] = encodeHeader({ dekID: key.dek.id, hasContext: false, keys: key.keys })
       row[VERSION_COLUMN] = key.kekVersion
@@ -63,8 +64,10 @@ export async function sealRecords(
   options: CallOptions = {},
 ): Promise<Row[]> {
   const rows: Row[] = []
-  for (let start = 0; start < objects.length; start += BATCH) {
-    const batch = objects.slice(start, start + BATCH)
+  const hashes = sealedFields(schema).some(({ hashed }) => hashed)
+  const size = hashes ? Math.min(BATCH, tools.hasher.concurrency) : BATCH
+  for (let start = 0; start < objects.length; start += size) {
+    const batch = objects.slice(start, start + size)
     const sealed = await Promise.allSettled(batch.map((object) => sealRecord(tools, schema, object, options)))
     for (const result of sealed) {
       if (result.status === "rejected") throw result.reason
@@ -114,6 +117,9 @@ function encodeFields(
   fields: readonly SealedFieldSpec[],
   object: Values,
 ): Encoded {
+  for (const field of fields.filter(({ hashed }) => hashed)) {
+    sealing(field.name, () => checkHashable(fieldValue(field, object)))
+  }
   const indexes: Row = {}
   const values = fields
     .filter(({ encrypted }) => encrypted)

@@ -68,18 +68,26 @@ type OrNull<F extends Fields, K extends keyof F, Stored> = FieldOf<F, K>["nullab
   ? Stored | null
   : Stored
 
+// Of a schema that is known at run time alone, nothing is inferred: names are strings and values unknown.
+type IsDynamic<S extends AnySchema> = string extends keyof S["fields"] ? true : false
+type DynamicRow = Record<string, unknown>
+
 /** The fields that are encrypted. */
-export type EncryptedKeys<S extends AnySchema> = KeysWhere<S["fields"], "encrypted">
+export type EncryptedKeys<S extends AnySchema> =
+  IsDynamic<S> extends true ? string : KeysWhere<S["fields"], "encrypted">
 /** The fields that are hashed. */
-export type HashedKeys<S extends AnySchema> = KeysWhere<S["fields"], "hashed">
+export type HashedKeys<S extends AnySchema> = IsDynamic<S> extends true ? string : KeysWhere<S["fields"], "hashed">
 /** The fields that have a blind index. */
-export type IndexedKeys<S extends AnySchema> = {
-  [K in EncryptedKeys<S>]: [FieldOf<S["fields"], K>["indexes"]] extends [never] ? never : K
-}[EncryptedKeys<S>]
+export type IndexedKeys<S extends AnySchema> =
+  IsDynamic<S> extends true
+    ? string
+    : { [K in EncryptedKeys<S>]: [FieldOf<S["fields"], K>["indexes"]] extends [never] ? never : K }[EncryptedKeys<S>]
 /** The names of a field's blind indexes. */
-export type IndexNames<S extends AnySchema, K extends keyof S["fields"]> = FieldOf<S["fields"], K>["indexes"]
+export type IndexNames<S extends AnySchema, K extends keyof S["fields"]> =
+  IsDynamic<S> extends true ? string : FieldOf<S["fields"], K>["indexes"]
 /** The type of a field's value. */
-export type FieldValue<S extends AnySchema, K extends keyof S["fields"]> = FieldOf<S["fields"], K>["value"]
+export type FieldValue<S extends AnySchema, K extends keyof S["fields"]> =
+  IsDynamic<S> extends true ? unknown : FieldOf<S["fields"], K>["value"]
 
 // --- Column names ---
 
@@ -114,16 +122,14 @@ type Plain<S extends AnySchema> = {
 }
 
 /** What `sealRecord` takes. */
-export type Input<S extends AnySchema> = Simplify<
-  Plain<S> & {
-    [K in EncryptedKeys<S> | HashedKeys<S>]: HashedKeys<S> & K extends never
-      ? ValueOf<S["fields"], K>
-      : ValueOf<S["fields"], K>
-  }
->
+export type Input<S extends AnySchema> =
+  IsDynamic<S> extends true
+    ? Readonly<DynamicRow>
+    : Simplify<Plain<S> & { [K in EncryptedKeys<S> | HashedKeys<S>]: ValueOf<S["fields"], K> }>
 
 /** What `openRecord` returns: the fields that are plain or encrypted. A hash is compared, never opened. */
-export type Opened<S extends AnySchema> = Simplify<Plain<S> & { [K in EncryptedKeys<S>]: ValueOf<S["fields"], K> }>
+export type Opened<S extends AnySchema> =
+  IsDynamic<S> extends true ? DynamicRow : Simplify<Plain<S> & { [K in EncryptedKeys<S>]: ValueOf<S["fields"], K> }>
 
 type Columns<S extends AnySchema, Column, Index, Hash> = Simplify<
   Plain<S> & {
@@ -150,15 +156,20 @@ type UnionToIntersection<U> = [U] extends [never]
     : never
 
 /** What `sealRecord` returns: the columns to store. */
-export type SealedRow<S extends AnySchema> = Columns<S, true, BlindIndex, SecureHash>
+export type SealedRow<S extends AnySchema> =
+  IsDynamic<S> extends true ? DynamicRow : Columns<S, true, BlindIndex, SecureHash>
 
 /** What `openRecord` takes: the columns as a database returns them, which knows nothing of sealed types. */
-export type StoredRow<S extends AnySchema> = Columns<S, false, Uint8Array, string>
+export type StoredRow<S extends AnySchema> =
+  IsDynamic<S> extends true ? Readonly<DynamicRow> : Columns<S, false, Uint8Array, string>
 
 /** What `updateRecord` takes: any fields but those that tell the row apart. */
-export type Patch<S extends AnySchema> = Partial<Omit<Input<S>, S["row"] | (S["tenant"] & string)>>
+export type Patch<S extends AnySchema> =
+  IsDynamic<S> extends true ? Readonly<DynamicRow> : Partial<Omit<Input<S>, S["row"] | (S["tenant"] & string)>>
 
 /** Turns the type of every property that holds a stored value into `never`: a sealed column is no plain value. */
-export type NoStoredValues<T> = { [K in keyof T]: T[K] extends { readonly [sealed]: unknown } ? never : T[K] }
+export type NoStoredValues<T> = {
+  [K in keyof T]: [Extract<T[K], { readonly [sealed]: unknown }>] extends [never] ? T[K] : never
+}
 /** Turns every property that is not one of `Allowed` into `never`. */
-export type Exact<T, Allowed> = T & { [K in Exclude<keyof T, keyof Allowed>]: never }
+export type Exact<T, Allowed> = T & { [K in Exclude<keyof T & string, keyof Allowed>]: never }

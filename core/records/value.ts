@@ -35,7 +35,7 @@ const int64: Codec = {
   decode: (bytes) => sized(bytes, 8).getBigInt64(0),
 }
 
-const CODECS: Readonly<Record<ValueType, Codec>> = {
+const CODECS: Readonly<Record<ValueType, Codec>> = Object.assign(Object.create(null), {
   text: {
     byte: TEXT,
     encode: (value) => utf8(value as string, "text"),
@@ -128,7 +128,7 @@ const CODECS: Readonly<Record<ValueType, Codec>> = {
       return text(bytes.subarray(4, 4 + length), "a sealed text")
     },
   },
-}
+} satisfies Record<ValueType, Codec>)
 
 // --- Encoding and decoding ---
 
@@ -138,7 +138,9 @@ const CODECS: Readonly<Record<ValueType, Codec>> = {
  * @throws {InvalidInput} when the value is not of the type; the message does not hold it
  */
 export function encodeValue(type: ValueType, value: unknown): Uint8Array {
-  const { byte, encode } = CODECS[type]
+  const codec: Codec | undefined = CODECS[type]
+  if (codec === undefined) throw new InvalidInput(`Cannot seal a value: its type "${type}" is unknown`)
+  const { byte, encode } = codec
   return concat(Uint8Array.of(byte), encode(value))
 }
 

@@ -1,0 +1,62 @@
+/** SQLite by Kysely, over the driver that Node, Deno and Bun bring. */
+import { resolve } from "node:path"
+import type { DatabaseSync, SQLInputValue } from "node:sqlite"
+import { Kysely, type SqliteDatabase, SqliteDialect } from "kysely"
+import { EncxError } from "../mod.ts"
+import { CommandError, codeOf } from "./_errors.ts"
+import { exists } from "./_files.ts"
+
+/** A stored row: names and values. */
+export type Row = Readonly<Record<string, unknown>>
+/** Tables that are known at run time alone. */
+export type Database = Kysely<Record<string, Row>>
+
+/** Milliseconds that another writer may take. */
+const BUSY_TIMEOUT_MS = 5000
+
+/**
+ * Lends an existing database. It is opened for writing even to be read: after a crash, SQLite has to bring it back first.
+ *
+ * @throws {CommandError} when there is none, or it is no database
+ */
+export async function withDatabase<Result>(path: string, use: (db: Database) => Promise<Result>): Promise<Result> {
+  if (!(await exists(path))) throw new CommandError("FILE_NOT_FOUND", `Cannot open "${path}": there is no such file`)
+  // Loaded here, after the command has silenced the warning that Node 22 prints at its first use.
+  const sqlite = await import("node:sqlite")
+  let connection: DatabaseSync | undefined
+  try {
+    connection = new sqlite.DatabaseSync(resolve(path))
+    connection.exec(`PRAGMA busy_timeout = ${BUSY_TIMEOUT_MS}`)
+    return await use(new Kysely({ dialect: new SqliteDialect({ database: adapter(connection) }) }))
+  } catch (error) {
+    throw explained(path, error)
+  } finally {
+    connection?.close()
+  }
+}
+
+// Every statement is asked for its rows, which all three runtimes answer: what was changed is told by RETURNING.
+function adapter(connection: DatabaseSync): SqliteDatabase {
+  const prepare = (text: string): ReturnType<SqliteDatabase["prepare"]> => {
+    const statement = connection.prepare(text)
+    const all = (values: readonly unknown[]): unknown[] => statement.all(...(values as SQLInputValue[]))
+    return {
+      reader: true,
+      all,
+      iterate: (values) => all(values).values(),
+      run: () => ({ changes: 0, lastInsertRowid: 0 }),
+    }
+  }
+  return { prepare, close: () => connection.close() }
+}
+
+function explained(path: string, error: unknown): unknown {
+  if (!(error instanceof Error) || error instanceof EncxError || !isSQLite(error)) return error
+  const hint = /locked|busy/i.test(error.message) ? "another program writes to it; try again" : undefined
+  return new CommandError("DATABASE_ERROR", `Cannot use the database "${path}": ${error.message}`, {
+    hint,
+    cause: error,
+  })
+}
+
+const isSQLite = (error: Error): boolean => "errcode" in error || /sqlite/i.test(`${error.name} ${codeOf(error)}`)

@@ -1,0 +1,60 @@
+/** The command as a function: arguments and a world in, an exit code out. */
+import { Command, CommanderError } from "commander"
+import manifest from "../package.json" with { type: "json" }
+import { usage } from "./_errors.ts"
+import type { IO } from "./_io.ts"
+import { report } from "./_output.ts"
+import { demoVerb } from "./demo.ts"
+import { findVerb } from "./find.ts"
+import { importVerb } from "./import.ts"
+import { inspectVerb } from "./inspect.ts"
+import { keysVerb } from "./keys.ts"
+import { openVerb } from "./open.ts"
+import { rewrapVerb } from "./rewrap.ts"
+import { sealVerb } from "./seal.ts"
+
+const VERBS = [keysVerb, sealVerb, openVerb, inspectVerb, importVerb, findVerb, rewrapVerb, demoVerb] as const
+
+/**
+ * Runs the command.
+ *
+ * @param argv the arguments after `encx`
+ * @returns the exit code: 0 done, 1 failed, 2 wrong usage, 130 interrupted
+ */
+export async function run(argv: readonly string[], io: IO): Promise<number> {
+  try {
+    await program(io).parseAsync(argv, { from: "user" })
+    return 0
+  } catch (error) {
+    if (error instanceof CommanderError && error.exitCode === 0) return 0
+    return await report(error instanceof CommanderError ? usageOf(error) : error, argv.includes("--json"), io)
+  }
+}
+
+function program(io: IO): Command {
+  const root = new Command("encx")
+    .description("Encrypt files and tables, with keys that live in a KMS.")
+    .version(manifest.version)
+    .addHelpText("after", "\nStart here:\n  $ encx demo\n  $ encx keys create\n  $ encx seal report.pdf")
+  for (const verb of VERBS) root.addCommand(verb(io))
+  settle(root, io)
+  return root
+}
+
+// Each command is told by itself: addCommand hands nothing down.
+function settle(command: Command, io: IO): void {
+  command.exitOverride().showSuggestionAfterError(true)
+  command.configureOutput({
+    writeOut: (text) => void io.stdout.write(text),
+    writeErr: (text) => void io.stderr.write(text),
+    // Its errors are told by report(), as all others are.
+    outputError: () => undefined,
+  })
+  for (const each of command.commands) settle(each, io)
+}
+
+function usageOf(error: CommanderError): Error {
+  if (error.code === "commander.help") return usage("Cannot run: no verb was given", "encx demo shows what it can do")
+  const [message = "", suggestion] = error.message.replace(/^error: /, "").split("\n")
+  return usage(`Cannot run: ${message}`, suggestion?.replace(/^\(|\)$/g, "") ?? "see --help")
+}

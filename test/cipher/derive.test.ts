@@ -1,0 +1,49 @@
+import assert from "node:assert/strict"
+import { createSecretKey, hkdfSync, randomInt } from "node:crypto"
+import { test } from "node:test"
+import { hex, randomBytes } from "../../core/bytes.ts"
+import { type Hash, hkdf, hkdfExpand, hkdfExtract, hmac, labelled } from "../../core/cipher/derive.ts"
+
+const HASHES: readonly (readonly [Hash, number])[] = [
+  ["sha256", 32],
+  ["sha512", 64],
+]
+
+test("hkdfExpand() gives what the runtime's HKDF gives when it follows hkdfExtract()", () => {
+  for (let i = 0; i < 1000; i++) {
+    const [hash, size] = HASHES[i % 2] as readonly [Hash, number]
+    const [ikm, salt, info] = [
+      randomBytes(randomInt(1, 200)),
+      randomBytes(randomInt(0, 200)),
+      randomBytes(randomInt(0, 1024)),
+    ]
+    const length = i < 100 ? ([1, size - 1, size, size + 1, 76, 255 * size][i % 6] as number) : randomInt(1, 500)
+    const expected = hex(new Uint8Array(hkdfSync(hash, ikm, salt, info, length)))
+    const prk = hkdfExtract(hash, salt, ikm)
+    assert.equal(hex(hkdfExpand(hash, prk, info, length)), expected)
+    assert.equal(hex(hkdfExpand(hash, createSecretKey(prk), info, length)), expected)
+    assert.equal(hex(hkdf(hash, ikm, salt, info, length)), expected)
+  }
+})
+
+test("hkdfExpand() throws RangeError when more than 255 blocks are asked for", () => {
+  for (const [hash, size] of HASHES) {
+    assert.equal(hkdfExpand(hash, randomBytes(size), new Uint8Array(0), 255 * size).length, 255 * size)
+    assert.equal(hkdfExpand(hash, randomBytes(size), new Uint8Array(0), 0).length, 0)
+    for (const length of [255 * size + 1, -1, 1.5, Number.NaN, Number.POSITIVE_INFINITY]) {
+      assert.throws(() => hkdfExpand(hash, randomBytes(size), new Uint8Array(0), length), RangeError, `${length}`)
+    }
+  }
+})
+
+test("hmac() is the same when its message comes in parts", () => {
+  const [key, message] = [randomBytes(32), randomBytes(100)]
+  const whole = hex(hmac("sha256", key, message))
+  for (let cut = 0; cut <= 100; cut++)
+    assert.equal(hex(hmac("sha256", key, message.subarray(0, cut), message.subarray(cut))), whole)
+})
+
+test("labelled() keeps a label apart when it is the beginning of another", () => {
+  assert.equal(hex(labelled("ab", Uint8Array.of(1))), "61620001")
+  assert.notEqual(hex(labelled("a", Uint8Array.of(0x62))), hex(labelled("ab")))
+})
