@@ -71,7 +71,7 @@ export class InvalidInput extends EncxError {
   readonly code = "INVALID_INPUT" as const
 }
 
-/** Stored bytes or text are not in a format that this library reads. Nothing was decrypted and no KMS was called. */
+/** Stored bytes or text are not in a format that this library reads. */
 export class InvalidFormat extends EncxError {
   readonly code = "INVALID_FORMAT" as const
 }
