@@ -9,6 +9,7 @@ export { configFromEnv, type Environment, newCryptoFromEnv } from "./core/config
 export type {
   CallOptions,
   Clock,
+  Diagnosis,
   KeyDescription,
   KeyManagementService,
   KeyState,
@@ -55,6 +56,7 @@ export {
   MissingDependency,
   ProviderError,
   type ProviderFailure,
+  SecretDeleted,
   SecretExists,
   SecretNotFound,
   SecretStorageUnavailable,
@@ -65,6 +67,7 @@ export {
 } from "./core/errors.ts"
 export type { Argon2Limits } from "./core/hash/argon2.ts"
 export type { Argon2Options } from "./core/hash/password.ts"
+export { pepperID, pepperProblem } from "./core/hash/pepper-id.ts"
 export type { Argon2Cost } from "./core/hash/phc.ts"
 export type { DEKCacheOptions, DEKCacheStats, Eviction } from "./core/keys/dek-cache.ts"
 export {

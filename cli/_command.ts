@@ -19,7 +19,7 @@ export function verb(name: string, summary: string, examples: readonly string[])
 export function withServices(command: Command): Command {
   return command
     .option("--kms <uri>", "the KMS [ENCX_KMS] (default: local:// with ~/.encx/keys.json)")
-    .option("--alias <name>", "the key in it [ENCX_KEK_ALIAS] (default: default)")
+    .option("--alias <name>", "the key in it [ENCX_KEK_ALIAS] (default: what the URI names, or default)")
 }
 
 /** The options that say which pepper and index root. */

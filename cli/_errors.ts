@@ -16,6 +16,7 @@ export type CommandCode =
   | "TABLE_EXISTS"
   | "DEFINITION_CHANGED"
   | "CHECK_FAILED"
+  | "PEPPER_WOULD_BE_LOST"
 
 /** A failure that the command itself found. */
 export class CommandError extends EncxError {
@@ -39,6 +40,16 @@ export class Interrupted extends Error {
   constructor(exitCode: number = EXIT.interrupted) {
     super("interrupted")
     this.name = "AbortError"
+    this.exitCode = exitCode
+  }
+}
+
+/** What went wrong was told already, in the result itself; only the exit code is left to give. */
+export class Told extends Error {
+  readonly exitCode: number
+
+  constructor(exitCode: number = EXIT.failed) {
+    super("told")
     this.exitCode = exitCode
   }
 }

@@ -1,6 +1,6 @@
 /** What people and programs read: tables, lines, JSON and errors. */
 import Table from "cli-table3"
-import { EncxError, InvalidConfiguration } from "../mod.ts"
+import { EncxError, InvalidConfiguration, ProviderError } from "../mod.ts"
 import { codeOf, EXIT, Interrupted } from "./_errors.ts"
 import { type IO, write } from "./_io.ts"
 
@@ -63,10 +63,12 @@ export function count(number: number, noun: string): string {
 
 // --- Errors ---
 
-// The library's hints are for programs; here is what to type.
+// The library's hints are for programs; here is what to type. A service that is elsewhere knows better what it lacks.
+const OURS: readonly string[] = ["local", "memory"]
 const HINTS: Readonly<Record<string, string>> = Object.assign(Object.create(null), {
   KEY_NOT_FOUND: "create one: encx keys create; or name another: --kms, --alias",
-  UNINITIALIZED_PEPPER: "create them: encx keys create; or name others: --secrets, --pepper-alias",
+  UNINITIALIZED_PEPPER: "create them: encx pepper init; or name others: --secrets, --pepper-alias",
+  SECRET_NOT_FOUND: "create it: encx pepper init; or name another: --secrets, --pepper-alias",
   KEY_NOT_ALLOWED: "it was sealed with another key: name that one with --kms and --alias",
 })
 
@@ -94,9 +96,20 @@ function explain(error: unknown, signal: AbortSignal): Failure {
   }
   if (error instanceof EncxError) {
     const exit = error.code === "USAGE" ? EXIT.usage : EXIT.failed
-    const message = error instanceof InvalidConfiguration ? error.problems.join("; ") : error.message
-    return { code: error.code, message, hint: HINTS[error.code] ?? error.hint, exit }
+    return { code: error.code, message: messageOf(error), hint: hintOf(error), exit }
   }
-  const message = error instanceof Error ? error.message : String(error)
-  return { code: codeOf(error) ?? "UNKNOWN", message, hint: "ENCX_DEBUG=1 shows where", exit: EXIT.failed }
+  return { code: codeOf(error) ?? "UNKNOWN", message: messageOf(error), hint: hintOf(error), exit: EXIT.failed }
+}
+
+/** What an error says. */
+export function messageOf(error: unknown): string {
+  if (error instanceof InvalidConfiguration) return error.problems.join("; ")
+  return error instanceof Error ? error.message : String(error)
+}
+
+/** What to do about it. */
+export function hintOf(error: unknown): string | undefined {
+  if (!(error instanceof EncxError)) return "ENCX_DEBUG=1 shows where"
+  if (error instanceof ProviderError && !OURS.includes(error.provider) && error.hint !== undefined) return error.hint
+  return HINTS[error.code] ?? error.hint
 }

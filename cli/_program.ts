@@ -1,19 +1,34 @@
 /** The command as a function: arguments and a world in, an exit code out. */
 import { Command, CommanderError } from "commander"
 import manifest from "../package.json" with { type: "json" }
-import { usage } from "./_errors.ts"
+import { Told, usage } from "./_errors.ts"
 import type { IO } from "./_io.ts"
 import { report } from "./_output.ts"
 import { demoVerb } from "./demo.ts"
+
+import { doctorVerb } from "./doctor.ts"
 import { findVerb } from "./find.ts"
 import { importVerb } from "./import.ts"
 import { inspectVerb } from "./inspect.ts"
 import { keysVerb } from "./keys.ts"
 import { openVerb } from "./open.ts"
+import { pepperVerb } from "./pepper.ts"
 import { rewrapVerb } from "./rewrap.ts"
 import { sealVerb } from "./seal.ts"
 
-const VERBS = [keysVerb, sealVerb, openVerb, inspectVerb, importVerb, findVerb, rewrapVerb, demoVerb] as const
+const VERBS = [
+  keysVerb,
+  pepperVerb,
+  doctorVerb,
+
+  sealVerb,
+  openVerb,
+  inspectVerb,
+  importVerb,
+  findVerb,
+  rewrapVerb,
+  demoVerb,
+] as const
 
 /**
  * Runs the command.
@@ -27,6 +42,7 @@ export async function run(argv: readonly string[], io: IO): Promise<number> {
     return 0
   } catch (error) {
     if (error instanceof CommanderError && error.exitCode === 0) return 0
+    if (error instanceof Told) return error.exitCode
     return await report(error instanceof CommanderError ? usageOf(error) : error, argv.includes("--json"), io)
   }
 }

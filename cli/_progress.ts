@@ -12,7 +12,7 @@ export interface Progress {
 const NONE: Progress = { update: () => undefined, stop: () => undefined }
 
 /** A bar on stderr when that is a terminal, else nothing: no pipe and no log has to bear it. */
-export function progress(io: IO, title: string, total: number): Progress {
+export function progress(io: Pick<IO, "isTTY" | "stderr">, title: string, total: number): Progress {
   if (!io.isTTY || total === 0) return NONE
   const bar = new cliProgress.SingleBar(
     {

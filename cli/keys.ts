@@ -1,53 +1,58 @@
-/** `encx keys`: make, show and rotate. */
+/** `encx keys`: make, show, copy and rotate. */
 import { Command } from "commander"
-import {
-  type KeyDescription,
-  KeyExists,
-  type KeyManagementService,
-  newCrypto,
-  type SecretManagementService,
-  SecretNotFound,
-  withBootstrap,
-} from "../mod.ts"
+import { type KeyDescription, KeyExists, type KeyManagementService } from "../mod.ts"
+import type { AWSKMS } from "../providers/aws-kms.ts"
 import { verb, withSecrets, withServices } from "./_command.ts"
 import { usage } from "./_errors.ts"
 import type { IO } from "./_io.ts"
 import { type OutputOptions, printResult, table } from "./_output.ts"
-import { optionsOf, type ServiceOptions, type Services, withCrypto, withOpenServices } from "./_services.ts"
+import { createSecrets } from "./_secrets.ts"
+import { type ServiceOptions, withCrypto, withOpenServices } from "./_services.ts"
 
 type KeysOptions = ServiceOptions & OutputOptions
 
-/** The verb, with its three. */
+/** The verb, with its five. */
 export function keysVerb(io: IO): Command {
   return new Command("keys")
-    .description("Make, show and rotate keys.")
+    .description("Make, show, copy and rotate keys.")
     .addCommand(createVerb(io))
     .addCommand(listVerb(io))
+    .addCommand(describeVerb(io))
+    .addCommand(replicateVerb(io))
     .addCommand(rotateVerb(io))
     .addHelpText("after", "\nExample:\n  $ encx keys create")
 }
 
 // --- Create ---
 
+interface CreateOptions extends KeysOptions {
+  readonly pepper: boolean
+  readonly multiRegion?: boolean
+}
+
 function createVerb(io: IO): Command {
   const command = verb(
     "create",
     "Make a key, and beside it a pepper for passwords and a root for blind indexes. What is there stays.",
-    ["encx keys create", "encx keys create app --kms local:///srv/keys.json"],
+    ["encx keys create", "encx keys create app --kms local:///srv/keys.json", "encx keys create app --multi-region"],
   )
   return withSecrets(command)
     .argument("[ALIAS]", "the key's name; the same as --alias")
     .option("--no-pepper", "the key alone: nothing will be hashed or searched with it")
-    .action((alias: string | undefined, options: KeysOptions & { readonly pepper: boolean }) =>
-      create(io, named(alias, options), options.pepper),
+    .option(
+      "--multi-region",
+      "a key that can be copied to other regions, where the KMS has them; no key becomes one later",
     )
+    .action((alias: string | undefined, options: CreateOptions) => create(io, named(alias, options)))
 }
 
-async function create(io: IO, options: KeysOptions, wantsPepper: boolean): Promise<void> {
+async function create(io: IO, options: CreateOptions): Promise<void> {
+  const { pepper: wantsPepper, multiRegion = false } = options
   await withOpenServices(io, options, async (services) => {
     const { alias, kms } = services
     if (!kms.createKey)
       throw usage(`Cannot create a key: the provider "${kms.provider}" does not make keys here`, "make it there")
+    if (multiRegion) requireRegions(kms, "create a multi-region key")
     const { secrets } = services
     if (wantsPepper && secrets === undefined)
       throw usage(
@@ -55,8 +60,8 @@ async function create(io: IO, options: KeysOptions, wantsPepper: boolean): Promi
         "name a store that does, --secrets, or say --no-pepper",
       )
     const made = [
-      ...(await createKey(kms, alias, io)),
-      ...(wantsPepper && secrets ? await createSecrets(services, secrets, io) : []),
+      ...(await createKey(kms, alias, multiRegion, io)),
+      ...(wantsPepper && secrets ? (await createSecrets(services, secrets, io)).created : []),
     ]
     if (made.length === 0) {
       throw new KeyExists(`Cannot create the key "${alias}": it is there already, and nothing is missing beside it`, {
@@ -69,35 +74,21 @@ async function create(io: IO, options: KeysOptions, wantsPepper: boolean): Promi
   })
 }
 
-async function createKey(kms: KeyManagementService, alias: string, { signal }: IO): Promise<string[]> {
+async function createKey(
+  kms: KeyManagementService,
+  alias: string,
+  multiRegion: boolean,
+  { signal }: IO,
+): Promise<string[]> {
   try {
-    await kms.createKey?.(alias, { signal })
+    await (multiRegion && hasRegions(kms)
+      ? kms.createKey(alias, { signal, multiRegion })
+      : kms.createKey?.(alias, { signal }))
     return ["key"]
   } catch (error) {
-    if (!(error instanceof KeyExists)) throw error
+    // A key that is there may be of one region, and none becomes another kind.
+    if (!(error instanceof KeyExists) || multiRegion) throw error
     return []
-  }
-}
-
-async function createSecrets(services: Services, store: SecretManagementService, { signal }: IO): Promise<string[]> {
-  const { pepperAlias } = services
-  const missing = [
-    ...((await store.pepperExists(pepperAlias, { signal })) ? [] : ["pepper"]),
-    ...((await hasIndexRoot(store, pepperAlias, signal)) ? [] : ["index root"]),
-  ]
-  if (missing.length === 0) return []
-  const crypto = await newCrypto(...optionsOf(services, "keys and secrets"), withBootstrap({ createPepper: true }))
-  await crypto.close()
-  return missing
-}
-
-async function hasIndexRoot(store: SecretManagementService, alias: string, signal: AbortSignal): Promise<boolean> {
-  try {
-    await store.getIndexRoot(alias, { signal })
-    return true
-  } catch (error) {
-    if (error instanceof SecretNotFound) return false
-    throw error
   }
 }
 
@@ -119,23 +110,89 @@ async function list(io: IO, aliases: readonly string[], options: KeysOptions): P
       keys.push({ alias: each, ...key })
     }
     await printResult(io, options, { provider: kms.provider, keys }, () =>
-      table(["alias", "key", "version", "state", "created"], keys.flatMap(rowsOf)),
+      table(["alias", "key", ...COLUMNS], keys.flatMap(rowsOf)),
     )
   })
 }
 
 type NamedKey = KeyDescription & { readonly alias: string }
+const COLUMNS = ["version", "state", "created"] as const
 
-function rowsOf({ alias, keyID, currentVersion, versions }: NamedKey): string[][] {
-  if (versions.length === 0) return [[alias, keyID, "kept by the KMS", "", ""]]
+function rowsOf({ alias, keyID, ...key }: NamedKey): string[][] {
+  if (key.versions.length === 0) return [[alias, keyID, "kept by the KMS", "", ""]]
+  return versionRows(key).map((row) => [alias, keyID, ...row])
+}
+
+function versionRows({ currentVersion, versions }: Pick<KeyDescription, "currentVersion" | "versions">): string[][] {
   return versions.map(({ version, state, createdAt }) => {
-    return [
-      alias,
-      keyID,
-      `${version}${version === currentVersion ? " (current)" : ""}`,
-      state,
-      createdAt?.toISOString() ?? "",
-    ]
+    const current = version === currentVersion ? " (current)" : ""
+    return [`${version}${current}`, state, createdAt?.toISOString() ?? ""]
+  })
+}
+
+// --- Describe ---
+
+function describeVerb(io: IO): Command {
+  return withServices(
+    verb("describe", "Show one key: what its alias stands for, and its versions.", [
+      "encx keys describe",
+      "encx keys describe app --json",
+    ]),
+  )
+    .argument("[ALIAS]", "the key's name or its id; the same as --alias")
+    .action((alias: string | undefined, options: KeysOptions) => describe(io, named(alias, options)))
+}
+
+async function describe(io: IO, options: KeysOptions): Promise<void> {
+  const { signal } = io
+  await withOpenServices(io, options, async ({ kms, alias }) => {
+    const key = await kms.describeKey(await kms.getKeyID(alias, { signal }), { signal })
+    await printResult(io, options, { provider: kms.provider, alias, ...key }, () => {
+      const facts = [
+        ["provider", kms.provider],
+        ["alias", alias],
+        ["key", key.keyID],
+      ]
+      const versions =
+        key.versions.length === 0 ? "The KMS keeps its versions to itself." : table(COLUMNS, versionRows(key))
+      return `${table([], facts)}\n\n${versions}`
+    })
+  })
+}
+
+// --- Replicate ---
+
+type RegionalKMS = Pick<AWSKMS, "createKey" | "replicateKey"> & KeyManagementService
+const hasRegions = (kms: KeyManagementService): kms is RegionalKMS => "replicateKey" in kms
+
+function requireRegions(kms: KeyManagementService, what: string): asserts kms is RegionalKMS {
+  if (hasRegions(kms)) return
+  throw usage(
+    `Cannot ${what}: the provider "${kms.provider}" has no regions`,
+    "name one that has: --kms awskms:///?region=…",
+  )
+}
+
+function replicateVerb(io: IO): Command {
+  return withServices(
+    verb("replicate", "Copy a multi-region key to another region. What either of the two wrapped, the other opens.", [
+      "encx keys replicate eu-west-1",
+      "encx keys replicate eu-west-1 --alias app",
+    ]),
+  )
+    .argument("<REGION>", "where the copy is to be")
+    .action((region: string, options: KeysOptions) => replicate(io, region, options))
+}
+
+async function replicate(io: IO, region: string, options: KeysOptions): Promise<void> {
+  const { signal } = io
+  await withOpenServices(io, options, async ({ kms, alias }) => {
+    requireRegions(kms, "copy a key to another region")
+    const keyID = await kms.getKeyID(alias, { signal })
+    const copy = await kms.replicateKey(keyID, region, { signal })
+    await printResult(io, options, { provider: kms.provider, alias, keyID, region, copy }, () => {
+      return `Copied "${alias}" to ${region}: ${copy}\nIt has no alias there yet.`
+    })
   })
 }
 
@@ -152,15 +209,16 @@ function rotateVerb(io: IO): Command {
 async function rotate(io: IO, options: KeysOptions): Promise<void> {
   await withCrypto(io, options, "keys", async (crypto) => {
     const key = await crypto.rotateKEK({ signal: io.signal })
-    await printResult(
-      io,
-      options,
-      { alias: crypto.alias, keyID: key.keyID, currentVersion: key.currentVersion },
-      () => {
-        return `Rotated "${crypto.alias}" to version ${key.currentVersion}.\nRe-wrap what older versions sealed: encx rewrap DB.sqlite --table T`
-      },
+    await printResult(io, options, { alias: crypto.alias, keyID: key.keyID, currentVersion: key.currentVersion }, () =>
+      describeRotation(crypto.alias, key),
     )
   })
+}
+
+function describeRotation(alias: string, { currentVersion }: KeyDescription): string {
+  if (currentVersion === 0)
+    return `Rotated "${alias}". The KMS keeps its versions to itself, and opens what older ones wrapped.`
+  return `Rotated "${alias}" to version ${currentVersion}.\nRe-wrap what older versions sealed: encx rewrap DB.sqlite --table T`
 }
 
 function named<Options extends KeysOptions>(alias: string | undefined, options: Options): Options {

@@ -6,22 +6,41 @@
  */
 import { randomBytes, wipe } from "./bytes.ts"
 import { encodeContext } from "./cipher/context.ts"
-import type { ResolvedKEK, ResolvedSecret } from "./configuration.ts"
+import type { ResolvedConfiguration, ResolvedKEK, ResolvedSecret } from "./configuration.ts"
 import type { Context } from "./contracts.ts"
 import { KeyExists, KeyNotFound, SecretExists, SecretNotFound, UninitializedPepper } from "./errors.ts"
 import { IndexRoot } from "./hash/blind-index.ts"
-import { PEPPER_LENGTH, Peppers, pepperProblem } from "./hash/pepper.ts"
+import { Peppers } from "./hash/pepper.ts"
+import { PEPPER_LENGTH, pepperProblem } from "./hash/pepper-id.ts"
 import type { DataKeys } from "./keys/data-keys.ts"
 import { openEnvelope, sealWith } from "./keys/envelopes.ts"
 
 const INDEX_ROOT_CONTEXT: Context = { purpose: "encx.v2.index-root" }
 
-/** Makes the key-encryption key when the KMS says that there is none. */
-export async function createMissingKEK({ kms, alias }: ResolvedKEK): Promise<void> {
+/**
+ * Asks every service that the first key does not live in, before something is made: a start that cannot reach one of them makes
+ * nothing.
+ */
+export async function askServices({ keks, pepper, indexRoot }: Services): Promise<void> {
+  // One after the other: when one fails, none of the others goes on after the start has ended.
+  for (const { kms, alias } of keks.slice(1)) await kms.getKeyID(alias)
+  if (pepper && "store" in pepper) await pepper.store.pepperExists(pepper.alias)
+  if (indexRoot && "store" in indexRoot) await unlessAbsent(indexRoot.store.getIndexRoot(indexRoot.alias))
+}
+
+type Services = Pick<ResolvedConfiguration, "keks" | "pepper" | "indexRoot">
+
+/**
+ * Makes the key-encryption key when the KMS says that there is none.
+ *
+ * @param ask what must not fail before
+ */
+export async function createMissingKEK({ kms, alias }: ResolvedKEK, ask: () => Promise<void>): Promise<void> {
   try {
     await kms.getKeyID(alias)
   } catch (error) {
     if (!(error instanceof KeyNotFound) || !kms.createKey) throw error
+    await ask()
     await unlessThere(kms.createKey(alias), KeyExists)
   }
 }
@@ -30,8 +49,9 @@ export async function createMissingKEK({ kms, alias }: ResolvedKEK): Promise<voi
  * Reads the peppers.
  *
  * @param create whether one is made when the store says that there is none
+ * @param ask what must not fail before
  */
-export async function loadPeppers(source: ResolvedSecret, create: boolean): Promise<Peppers> {
+export async function loadPeppers(source: ResolvedSecret, create: boolean, ask: () => Promise<void>): Promise<Peppers> {
   if ("values" in source) return new Peppers(source.values as [Uint8Array])
   const { store, alias } = source
   const read = async (): Promise<Peppers> => {
@@ -52,6 +72,7 @@ export async function loadPeppers(source: ResolvedSecret, create: boolean): Prom
       hint: "store one first, or let the first start do so: withBootstrap({ createPepper: true })",
     })
   }
+  await ask()
   const pepper = randomBytes(PEPPER_LENGTH)
   await unlessThere(store.storePepper(alias, pepper), SecretExists)
   wipe(pepper)

@@ -7,12 +7,14 @@ import process from "node:process"
 import { type Crypto, newCrypto } from "./crypto.ts"
 import { InvalidConfiguration } from "./errors.ts"
 import { type Option, withKEKAlias, withKMSService, withPepper } from "./options.ts"
+import { keyOf } from "./uri.ts"
 
 /** The variables, and what each is for. */
 export const VARIABLES = {
-  ENCX_KMS: "the KMS, as a URI: local:///home/ada/.encx/keys.json",
-  ENCX_KEK_ALIAS: "the alias of the key-encryption key",
-  ENCX_SECRETS: "the secret store, as a URI; without it, the KMS where that keeps secrets, too",
+  ENCX_KMS: "the KMS, as a URI: awskms:///alias/app?region=eu-west-1, local:///home/ada/.encx/keys.json",
+  ENCX_KEK_ALIAS: "the alias of the key-encryption key, unless the URI of the KMS names it",
+  ENCX_SECRETS:
+    "the secret store, as a URI: awssecretsmanager:///?region=eu-west-1; without it, the KMS where that keeps secrets, too",
   ENCX_PEPPER_ALIAS: "the alias of the pepper and the index root; without it, this program hashes and indexes nothing",
 } as const
 
@@ -25,7 +27,8 @@ export type Environment = Readonly<Record<string, string | undefined>>
  * @throws {InvalidConfiguration} with every variable that is missing
  */
 export function configFromEnv(environment: Environment = process.env): Option[] {
-  const missing = REQUIRED.filter((name) => !environment[name])
+  const named = keyOf(environment["ENCX_KMS"]) !== undefined
+  const missing = REQUIRED.filter((name) => !environment[name] && !(named && name === "ENCX_KEK_ALIAS"))
   if (missing.length === 0) return present(environment)
   throw new InvalidConfiguration(
     missing.map((name) => `Cannot read the environment: ${name} is not set (${VARIABLES[name]})`),

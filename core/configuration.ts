@@ -9,7 +9,7 @@ import { MAX_KEYS } from "./cipher/envelope.ts"
 import type { Clock, Context, KeyManagementService, SecretManagementService } from "./contracts.ts"
 import { EncxError, InvalidConfiguration } from "./errors.ts"
 import { type Argon2Options, argon2Problem } from "./hash/password.ts"
-import { PEPPER_LENGTH, pepperProblem } from "./hash/pepper.ts"
+import { PEPPER_LENGTH, pepperProblem } from "./hash/pepper-id.ts"
 import { DEK_CACHE_DEFAULTS, type DEKCacheOptions } from "./keys/dek-cache.ts"
 import { kmsContext } from "./keys/keyring.ts"
 import type {
@@ -21,6 +21,7 @@ import type {
   ServiceOrURI,
   ServiceRegistry,
 } from "./options.ts"
+import { keyOf } from "./uri.ts"
 
 /** A key-encryption key whose service is open. */
 export interface ResolvedKEK {
@@ -76,7 +77,7 @@ const PARTS: Readonly<Record<"argon2" | "bootstrap", readonly string[]>> = {
  * @throws {InvalidConfiguration} with every problem
  */
 export async function resolveConfiguration(options: readonly Option[]): Promise<ResolvedConfiguration> {
-  const merged = withOwnSecrets(merge(options))
+  const merged = withNamedKey(withOwnSecrets(merge(options)))
   const problems = findProblems(merged)
   const services = new Services(merged.registry, problems)
   try {
@@ -140,6 +141,12 @@ function withOwnSecrets(merged: Configuration): Configuration {
   const pepper = own(merged.pepper)
   const indexRoot = own(merged.indexRoot)
   return { ...merged, ...(pepper && { pepper }), ...(indexRoot && { indexRoot }) }
+}
+
+/** A URI that names a key names the program's, unless an alias is given. */
+function withNamedKey(merged: Configuration): Configuration {
+  const named = merged.kekAlias === undefined ? keyOf(merged.kms) : undefined
+  return named === undefined ? merged : { ...merged, kekAlias: named }
 }
 
 function findProblems(merged: Configuration): string[] {

@@ -109,6 +109,21 @@ export interface KeyManagementService {
   ): Promise<WrappedDEK & { readonly plaintext: Uint8Array }>
 
   /**
+   * Wraps under another key what was wrapped, without letting the data key out of the KMS.
+   *
+   * @param toKeyID the key to wrap under, resolved
+   * @returns the new wrap, which names that key; it needs the same context
+   * @throws as {@link decryptDEK} for the old key, as {@link encryptDEK} for the new one
+   */
+  reencryptDEK?(wrapped: WrappedDEK, context: Context, toKeyID: string, options?: CallOptions): Promise<WrappedDEK>
+
+  /**
+   * Whether two resolved key ids are of one key, whose wraps open with either: the copies of a multi-region key. Without it, two
+   * keys are one when their ids are equal.
+   */
+  sameKey?(keyID: string, other: string): boolean
+
+  /**
    * Makes a key under an alias, where the service can; its id is returned.
    *
    * @throws {KeyExists} when the alias is taken: of many at once, one succeeds
@@ -124,8 +139,26 @@ export interface KeyManagementService {
    */
   rotateKey?(keyID: string, options?: CallOptions): Promise<KeyDescription>
 
+  /**
+   * Looks whether this service can be used with the key under an alias: credentials, region, key, permissions, clock. Nothing is
+   * created or changed, and a check that fails is a diagnosis, never a rejection.
+   */
+  diagnose?(alias: string, options?: CallOptions): AsyncIterable<Diagnosis>
+
   /** Lets go of connections and keys. Calling it twice is calling it once. */
   close?(): Promise<void>
+}
+
+/** What one check of a service found. */
+export interface Diagnosis {
+  /** What was checked: `credentials`, `kms:Decrypt`. */
+  readonly check: string
+  /** Whether it is as it must be. */
+  readonly ok: boolean
+  /** What was found, for people; no secret. */
+  readonly detail: string
+  /** What to do, where it is not as it must be. */
+  readonly hint?: string
 }
 
 // --- Secrets ---
@@ -149,7 +182,8 @@ export interface SecretVersion {
 /**
  * A secret store: it keeps the pepper of password hashes and the root key of blind indexes, under an alias.
  *
- * All methods may reject with `SecretStorageUnavailable` (could not ask).
+ * All methods may reject with `SecretStorageUnavailable` (could not ask), `AccessDenied` and `AuthenticationFailed`; where the
+ * store keeps a deleted secret for a while, with `SecretDeleted`, which is not absent.
  */
 export interface SecretManagementService {
   /** The store's name, for errors. */
@@ -197,6 +231,12 @@ export interface SecretManagementService {
 
   /** Where the store keeps it, for people: `encx/{alias}/pepper`. */
   getStoragePath(alias: string, secret?: SecretName): string
+
+  /**
+   * Looks whether this store can be used with the secrets under an alias. Nothing is created or changed, and a check that fails
+   * is a diagnosis, never a rejection.
+   */
+  diagnose?(alias: string, options?: CallOptions): AsyncIterable<Diagnosis>
 
   /** Lets go of connections and secrets. Calling it twice is calling it once. */
   close?(): Promise<void>

@@ -5,7 +5,7 @@
  * @module
  */
 
-import { createMissingKEK, loadIndexRoot, loadPeppers } from "./bootstrap.ts"
+import { askServices, createMissingKEK, loadIndexRoot, loadPeppers } from "./bootstrap.ts"
 import { abytes, copyOf, fromHex, hex, wipe } from "./bytes.ts"
 import { type AESGCMOptions, decryptData, encryptData } from "./cipher/aes-gcm.ts"
 import { DEK_ID } from "./cipher/envelope.ts"
@@ -129,12 +129,14 @@ export async function newCrypto(...options: readonly Option[]): Promise<Crypto> 
 
 async function start(configuration: ResolvedConfiguration): Promise<Crypto> {
   const { keks, clock, dekCache, bootstrap } = configuration
-  if (bootstrap.createKEK) await createMissingKEK(keks[0])
+  const ask = () => askServices(configuration)
+  if (bootstrap.createKEK) await createMissingKEK(keks[0], ask)
   const keyring = new Keyring(keks, clock)
   await keyring.resolve()
   if (keyring.problem) throw new InvalidConfiguration(`Cannot use the KEKs: ${keyring.problem}`)
   const dataKeys = new DataKeys(keyring, new DEKCache<SealingKey, DataKey>(dekCache, clock))
-  const peppers = configuration.pepper && (await loadPeppers(configuration.pepper, bootstrap.createPepper ?? false))
+  const peppers =
+    configuration.pepper && (await loadPeppers(configuration.pepper, bootstrap.createPepper ?? false, ask))
   const indexRoot =
     configuration.indexRoot && (await loadIndexRoot(configuration.indexRoot, dataKeys, bootstrap.createPepper ?? false))
   const tools = { dataKeys, hasher: new PasswordHasher(peppers, configuration.argon2), indexRoot }

@@ -219,6 +219,11 @@ export class SecretExists extends ProviderError {
   readonly code = "SECRET_EXISTS" as const
 }
 
+/** The secret was deleted and may still be restored. It is not absent: what it protects is lost without it. */
+export class SecretDeleted extends ProviderError {
+  readonly code = "SECRET_DELETED" as const
+}
+
 /** Hashing was asked for and there is no pepper, or a blind index and there is no index root. */
 export class UninitializedPepper extends EncxError {
   readonly code = "UNINITIALIZED_PEPPER" as const

@@ -8,7 +8,6 @@ import type {
   KeyManagementService,
   KeyState,
   SecretManagementService,
-  SecretName,
   SecretStage,
 } from "../core/contracts.ts"
 import {
@@ -23,6 +22,7 @@ import {
   SecretNotFound,
   SecretStorageUnavailable,
 } from "../core/errors.ts"
+import { secretPath } from "./_secret-path.ts"
 
 export interface StoredKeyVersion {
   readonly version: number
@@ -69,7 +69,6 @@ export const EMPTY_STORE: KeyStore = { keys: [], secrets: [] }
 const KEK_LENGTH = 32
 const PEPPER_LENGTH = 32
 const ALIAS_MAX = 256
-const SECRET_ALIAS = /^[A-Za-z0-9][A-Za-z0-9/_+=.@-]{0,199}$/
 
 /** The services over a store. */
 export function keyStoreServices(provider: string, storage: KeyStorage, absentHint: string): LocalServices {
@@ -292,14 +291,6 @@ class Access {
       throw new this.#Failure(`Cannot use the key file: the system says ${code}`, failure)
     }
   }
-}
-
-/** Where a secret lies; the pepper's is the Go library's. */
-export function secretPath(alias: string, secret: SecretName): string {
-  if (!SECRET_ALIAS.test(alias) || alias.includes("..")) {
-    throw new InvalidInput(`Cannot use the secret alias "${alias}": it is not letters, digits and / _ + = . @ -`)
-  }
-  return `encx/${alias}/${secret}`
 }
 
 function newVersion(version: number): StoredKeyVersion {

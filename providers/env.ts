@@ -19,6 +19,8 @@ export interface EnvOptions extends ProductionOptions {
 const PROVIDER = "env"
 const NAME = /^[A-Za-z_][A-Za-z0-9_]*$/
 const KEK_LENGTH = 32
+/** 32 bytes in hex, or in base64 that happens to be letters and digits alone. */
+const KEY_LIKE = /^(?:[0-9a-fA-F]{64}|(?=.*[a-z])(?=.*[A-Z])(?=.*[0-9])[A-Za-z0-9]{43})$/
 const VERSION = 1
 
 /**
@@ -41,11 +43,12 @@ export function env(options: EnvOptions = {}): KeyManagementService {
     const encoded = possible && Object.hasOwn(variables, name) ? variables[name] : undefined
     if (encoded === undefined || encoded === "") {
       // What cannot be a name may be the key itself, given for its variable: it is not quoted.
-      const quoted = possible ? ` "${name}"` : ""
+      const shown = possible && !KEY_LIKE.test(name)
+      const quoted = shown ? ` "${name}"` : ""
       throw new KeyNotFound(`Cannot find the key${quoted}: there is no environment variable of this name`, {
         provider: PROVIDER,
         operation,
-        hint: `set it to 32 bytes in base64: export ${possible ? name : "ENCX_KEK"}="$(openssl rand -base64 32)"`,
+        hint: `set it to 32 bytes in base64: export ${shown ? name : "ENCX_KEK"}="$(openssl rand -base64 32)"`,
       })
     }
     const kek = fromBase64(encoded, `the environment variable "${name}"`)

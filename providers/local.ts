@@ -9,6 +9,7 @@
 import { isAbsolute } from "node:path"
 import { InvalidConfiguration } from "../core/errors.ts"
 import { keyFile } from "./_key-file.ts"
+import { diagnoseKeyFile } from "./_key-file-diagnosis.ts"
 import { keyStoreServices, type LocalServices } from "./_key-store.ts"
 import { type ProductionOptions, refuseInProduction } from "./_production.ts"
 
@@ -37,11 +38,15 @@ export function local(options: LocalOptions): LocalServices {
     throw new InvalidConfiguration(`Cannot use the key file "${path}": its path is not absolute`)
   if (path.includes("\0")) throw new InvalidConfiguration("Cannot use a key file: its path holds a zero byte")
   if (passphrase === undefined) refuseInProduction("local", options, "give it a passphrase, use a KMS")
-  return keyStoreServices(
+  const services = keyStoreServices(
     "local",
     keyFile(path, passphrase),
     `create it first: encx keys create, or withBootstrap; the key file is "${path}"`,
   )
+  return {
+    ...services,
+    diagnose: (alias, options) => diagnoseKeyFile(path, passphrase !== undefined, services, alias, options),
+  }
 }
 
 export type { LocalServices }

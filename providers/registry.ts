@@ -1,23 +1,13 @@
 /**
- * Services by URI: `local:///home/ada/.encx/keys.json`, `env://`, `memory://`, or a scheme of your own. A provider's module is
+ * Services by URI: `local:///home/ada/.encx/keys.json`, `awskms:///alias/app?region=eu-west-1`, `memory://`, or a scheme of your own. A provider's module is
  * imported when its scheme is first used. A registry is an object; there is no other.
  *
  * @module
  */
 import type { KeyManagementService, SecretManagementService } from "../core/contracts.ts"
 import { InvalidConfiguration } from "../core/errors.ts"
-
-/** What a URI says. */
-export interface ProviderURI {
-  /** Before the colon, in lower case. */
-  readonly scheme: string
-  /** Between `//` and the next `/`, decoded; empty for none. */
-  readonly host: string
-  /** From that `/` on, decoded; empty for none. */
-  readonly path: string
-  /** The query, decoded; each name is one that the opener said it takes. */
-  readonly query: ReadonlyMap<string, string>
-}
+import { isScheme, type ProviderURI, parseURI } from "../core/uri.ts"
+import { AWS_PARAMETERS, flag, KMS_PARAMETERS, kmsOptions, secretsManagerOptions } from "./_aws-uri.ts"
 
 /** A service that was opened: a KMS, a secret store, or both. */
 export type Provider = KeyManagementService | SecretManagementService | (KeyManagementService & SecretManagementService)
@@ -30,10 +20,13 @@ export interface ProviderOpener {
   open(uri: ProviderURI): Promise<Provider>
 }
 
-const flag = (value: string | undefined): boolean => {
-  if (value === undefined || value === "false") return false
-  if (value === "true") return true
-  throw new InvalidConfiguration("Cannot use a provider URI: a switch is neither true nor false")
+const awsKMS: ProviderOpener = {
+  parameters: KMS_PARAMETERS,
+  open: async (uri) => (await import("./aws-kms.ts")).awsKMS(kmsOptions(uri)),
+}
+const awsSecretsManager: ProviderOpener = {
+  parameters: AWS_PARAMETERS,
+  open: async (uri) => (await import("./aws-secrets-manager.ts")).awsSecretsManager(secretsManagerOptions(uri)),
 }
 
 const BUILT_IN: Readonly<Record<string, ProviderOpener>> = {
@@ -57,10 +50,14 @@ const BUILT_IN: Readonly<Record<string, ProviderOpener>> = {
     open: async ({ query }) =>
       (await import("./env.ts")).env({ allowInProduction: flag(query.get("allowInProduction")) }),
   },
+  awskms: awsKMS,
+  // Tink's and Confluent's spelling, and a key's own name
+  "aws-kms": awsKMS,
+  arn: awsKMS,
+  awssecretsmanager: awsSecretsManager,
 }
 
 const MAX_SHOWN = 20
-const SCHEME = /^[a-z][a-z0-9+.-]*$/
 
 /** Schemes and how they are opened. */
 export class Registry {
@@ -72,7 +69,7 @@ export class Registry {
    * @throws {InvalidConfiguration} when the scheme is taken, or is none
    */
   add(scheme: string, opener: ProviderOpener): this {
-    if (!SCHEME.test(scheme))
+    if (!isScheme(scheme))
       throw new InvalidConfiguration(
         `Cannot add the scheme "${scheme}": it is not lower-case letters, digits, "+", "-" and "."`,
       )
@@ -92,7 +89,7 @@ export class Registry {
    * @throws {InvalidConfiguration} when the scheme is unknown, or the URI malformed
    */
   async open(uri: string): Promise<Provider> {
-    const { query, ...parsed } = parse(uri)
+    const { query, ...parsed } = parseURI(uri)
     const opener = this.#openers.get(parsed.scheme)
     if (!opener) {
       // What has no colon may be a key that was given for a URI.
@@ -116,43 +113,6 @@ export function createRegistry(): Registry {
   return new Registry()
 }
 
-// By hand: WHATWG's parser takes the colons of an ARN for a port and refuses it.
-function parse(uri: string): ProviderURI {
-  const [name, rest = ""] = cut(uri, ":")
-  const scheme = name.toLowerCase()
-  if (!SCHEME.test(scheme)) {
-    throw new InvalidConfiguration("Cannot use a provider URI: it has no scheme", {
-      hint: "write local:///home/ada/keys.json",
-    })
-  }
-  const [hierarchy, search = ""] = cut(rest, "?")
-  if (search.includes("?") || rest.includes("#")) throw malformed(scheme, "it has a fragment, or two queries")
-  const [host, path] = cut(hierarchy.startsWith("//") ? hierarchy.slice(2) : hierarchy, "/")
-  if (host.includes("@")) throw malformed(scheme, "it has a user name or a password")
-  const query = new Map<string, string>()
-  for (const pair of search.split("&").filter((each) => each !== "")) {
-    const [key, value = ""] = cut(pair, "=").map((part) => decode(scheme, part ?? "")) as [string, string]
-    if (query.has(key)) throw malformed(scheme, "it has a query parameter twice")
-    query.set(key, value)
-  }
-  return { scheme, host: decode(scheme, host), path: path === undefined ? "" : decode(scheme, `/${path}`), query }
-}
-
-/** What is before and after the first separator. */
-function cut(text: string, separator: string): [string, string | undefined] {
-  const at = text.indexOf(separator)
-  return at < 0 ? [text, undefined] : [text.slice(0, at), text.slice(at + 1)]
-}
-
-function decode(scheme: string, part: string): string {
-  try {
-    return decodeURIComponent(part)
-  } catch {
-    // The runtime's message quotes nothing, and ours must not either.
-    throw malformed(scheme, "it has a broken percent encoding")
-  }
-}
-
-function malformed(scheme: string, state: string): InvalidConfiguration {
-  return new InvalidConfiguration(`Cannot use a ${scheme}: URI: ${state}`)
-}
+/** @internal */
+export { keyOf } from "../core/uri.ts"
+export type { ProviderURI }

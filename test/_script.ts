@@ -1,6 +1,7 @@
 /** Runs a script in a process of its own, on the runtime that runs this. */
 import { spawn } from "node:child_process"
 import process from "node:process"
+import { fileURLToPath } from "node:url"
 
 /** How a script ended. */
 export interface Ended {
@@ -13,22 +14,36 @@ export interface Ended {
 /** Options of {@link runScript}. */
 export interface ScriptOptions {
   readonly args?: readonly string[]
-  /** Set beside those of this process. */
-  readonly variables?: Readonly<Record<string, string>>
+  /** Set beside those of this process; one that is undefined is taken away. */
+  readonly variables?: Readonly<Record<string, string | undefined>>
   /** After it, the process is killed and the call rejects. @default {60_000} */
   readonly timeoutMs?: number
 }
 
 // Node strips types by itself from 22.18; Bun always did.
-const RUN: readonly string[] = process.versions["deno"] === undefined ? [] : ["run", "-A", "--no-check", "--quiet"]
+const RUN: readonly string[] =
+  process.versions["deno"] === undefined
+    ? []
+    : // Named, because a script may lie elsewhere: its packages are those of this checkout.
+      ["run", "-A", "--no-check", "--quiet", `--config=${fileURLToPath(new URL("../deno.json", import.meta.url))}`]
+
+function defined(variables: Readonly<Record<string, string | undefined>>): Record<string, string> {
+  const set = Object.entries(variables).filter((each): each is [string, string] => each[1] !== undefined)
+  return Object.fromEntries(set)
+}
 
 /** Runs a .ts file to its end. A process that is killed, also by itself, is an end like any other. */
-export async function runScript(
-  script: URL,
+export async function runScript(script: URL, { args = [], ...options }: ScriptOptions = {}): Promise<Ended> {
+  return await runCommand(process.execPath, { ...options, args: [...RUN, script.pathname, ...args] })
+}
+
+/** Runs a command to its end. */
+export async function runCommand(
+  command: string,
   { args = [], variables = {}, timeoutMs = 60_000 }: ScriptOptions = {},
 ): Promise<Ended> {
-  const child = spawn(process.execPath, [...RUN, script.pathname, ...args], {
-    env: { ...process.env, NO_COLOR: "1", ...variables },
+  const child = spawn(command, args, {
+    env: defined({ ...process.env, NO_COLOR: "1", ...variables }),
     stdio: ["ignore", "pipe", "pipe"],
   })
   const output = { stdout: "", stderr: "" }
@@ -40,7 +55,9 @@ export async function runScript(
   return await new Promise((resolve, reject) => {
     const timer = setTimeout(() => {
       if (child.pid !== undefined) process.kill(child.pid, "SIGKILL")
-      reject(new Error(`${script.pathname} took more than ${timeoutMs} ms: ${output.stdout}${output.stderr}`))
+      reject(
+        new Error(`${[command, ...args].join(" ")} took more than ${timeoutMs} ms: ${output.stdout}${output.stderr}`),
+      )
     }, timeoutMs)
     child.once("error", reject)
     child.once("close", (code, signal) => {

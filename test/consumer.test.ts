@@ -11,6 +11,8 @@ const runtimes: readonly RuntimeName[] = ["node22.13", "node22", "node24", "node
 
 const PROGRAM = `
 import { newCrypto, plain, record, text, trim, withBootstrap, withKEKAlias, withKMSService, withPepper } from "encx"
+import { awsKMS } from "encx/aws-kms"
+import { awsSecretsManager } from "encx/aws-secrets-manager"
 import { createRegistry } from "encx/registry"
 import { local } from "encx/local"
 import { env } from "encx/env"
@@ -29,7 +31,10 @@ const opened = await crypto.open(await crypto.seal(new TextEncoder().encode("sec
 await crypto.rotateKEK()
 const version = await crypto.getCurrentKEKVersion()
 await crypto.close()
-console.log(JSON.stringify({ user, same, verified, opened: new TextDecoder().decode(opened), version, providers: [local, env, memory].map((each) => typeof each), schemes: createRegistry().schemes }))
+const missing = await Promise.all(
+  [awsKMS().getKeyID("app"), awsSecretsManager().getPepper("app")].map((call) => call.catch(({ code, message, hint }) => ({ code, message, hint }))),
+)
+console.log(JSON.stringify({ user, same, verified, opened: new TextDecoder().decode(opened), version, providers: [local, env, memory].map((each) => typeof each), schemes: createRegistry().schemes, missing }))
 `
 
 const EXPECTED = {
@@ -39,7 +44,19 @@ const EXPECTED = {
   opened: "secret",
   version: 2,
   providers: ["function", "function", "function"],
-  schemes: ["env", "local", "memory"],
+  schemes: ["arn", "aws-kms", "awskms", "awssecretsmanager", "env", "local", "memory"],
+  missing: [
+    {
+      code: "MISSING_DEPENDENCY",
+      message: 'Cannot use aws-kms: the package "@aws-sdk/client-kms" is not installed',
+      hint: "npm install @aws-sdk/client-kms @smithy/node-http-handler",
+    },
+    {
+      code: "MISSING_DEPENDENCY",
+      message: 'Cannot use aws-secrets-manager: the package "@aws-sdk/client-secrets-manager" is not installed',
+      hint: "npm install @aws-sdk/client-secrets-manager @smithy/node-http-handler",
+    },
+  ],
 }
 
 const TYPES = `

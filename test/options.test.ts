@@ -410,6 +410,18 @@ describe("configFromEnv()", () => {
       )
     }
     assert.throws(() => configFromEnv({ ENCX_KMS: "memory" }), /ENCX_KEK_ALIAS/)
+    assert.throws(() => configFromEnv({ ENCX_KMS: "awskms://?region=eu-west-1" }), /ENCX_KEK_ALIAS/)
+  })
+
+  it("configFromEnv() needs no alias when the URI names the key", () => {
+    for (const uri of [
+      "awskms:///alias/app?region=eu-west-1",
+      "awskms://alias/app",
+      "aws-kms://arn:aws:kms:eu-west-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab",
+      "arn:aws:kms:eu-west-1:123456789012:alias/app",
+    ]) {
+      assert.deepEqual(configFromEnv({ ENCX_KMS: uri }), [{ kms: uri }])
+    }
   })
 
   it("newCryptoFromEnv() reads process.env, and options given to it win", async () => {

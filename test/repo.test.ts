@@ -49,7 +49,19 @@ const ARROWS: readonly (readonly [string, RegExp])[] = [
   ["core/cipher/", /^(node:crypto$|core\/(bytes|errors|runtime)\.ts$|core\/cipher\/)/],
   // Argon2id turns a passphrase into the key of a local file.
   ["providers/_key-file-format.ts", /^(node:|core\/(bytes|errors)\.ts$|core\/(cipher|hash)\/|providers\/)/],
+  ["providers/registry.ts", /^(core\/(contracts|errors|uri)\.ts$|providers\/)/],
+  ["providers/_aws-uri.ts", /^(core\/(errors|uri)\.ts$|providers\/)/],
+  [
+    "providers/_aws.ts",
+    /^(node:process$|core\/(contracts|errors|resilience)\.ts$|providers\/|@smithy\/node-http-handler$)/,
+  ],
+  ["providers/aws-kms.ts", /^(core\/(bytes|contracts|errors)\.ts$|providers\/_|@aws-sdk\/client-kms$)/],
+  [
+    "providers/aws-secrets-manager.ts",
+    /^(node:crypto$|core\/(bytes|contracts|errors)\.ts$|providers\/_|@aws-sdk\/client-secrets-manager$)/,
+  ],
   ["providers/", /^(node:|core\/(bytes|contracts|errors|resilience|observe)\.ts$|core\/cipher\/|providers\/)/],
+  ["core/resilience.ts", /^(node:timers\/promises$|core\/(bytes|contracts|errors)\.ts$|cockatiel$|p-retry$)/],
   ["core/", /^(node:|core\/|@node-rs\/argon2$|hash-wasm$)/],
   ["mod.ts", /^core\//],
   ["testing.ts", /^test\/suites\//],
@@ -98,9 +110,18 @@ describe("the house", () => {
     }
   })
 
-  it("brings hash-wasm and nothing else to those who install it", () => {
+  it("imports a package with the first use of what needs it", () => {
+    // A worker is loaded with its first use itself.
+    for (const path of sources.filter((each) => !/^cli\/|-worker\.ts$/.test(each))) {
+      for (const { specifier, dynamic, typeOnly } of imports(path)) {
+        if (!/^(node:|\.)/.test(specifier)) assert.ok(dynamic || typeOnly, `${path} imports ${specifier} at once`)
+      }
+    }
+  })
+
+  it("brings three small packages and nothing else to those who install it", () => {
     const { dependencies, peerDependencies, peerDependenciesMeta, scripts } = JSON.parse(read("package.json"))
-    assert.deepEqual(Object.keys(dependencies), ["hash-wasm"])
+    assert.deepEqual(Object.keys(dependencies), ["cockatiel", "hash-wasm", "p-retry"])
     for (const name of Object.keys(peerDependencies)) assert.deepEqual(peerDependenciesMeta[name], { optional: true })
     for (const name of ["preinstall", "install", "postinstall", "prepare"]) assert.ok(!(name in scripts), name)
   })

@@ -4,31 +4,15 @@
  * @module
  */
 import { createSecretKey, type KeyObject } from "node:crypto"
-import { ascii, hex } from "../bytes.ts"
-import { hkdf } from "../cipher/derive.ts"
+import { hex } from "../bytes.ts"
 import { UnknownPepper } from "../errors.ts"
-
-/** Bytes of a pepper. */
-export const PEPPER_LENGTH = 32
+import { pepperID } from "./pepper-id.ts"
 
 /** A pepper, and the id that hashes name it by. */
 export interface Pepper {
   /** 4 bytes, derived from the pepper. */
   readonly id: Uint8Array
   readonly key: KeyObject
-}
-
-/** The first 4 bytes of HKDF-SHA-256(pepper, no salt, "encx.v2.pepper-id"). */
-export function pepperID(pepper: Uint8Array): Uint8Array {
-  return hkdf("sha256", pepper, new Uint8Array(0), ascii("encx.v2.pepper-id"), 4)
-}
-
-/** Why these bytes are no pepper, or `undefined`. */
-export function pepperProblem(pepper: Uint8Array): string | undefined {
-  if (!(pepper instanceof Uint8Array)) return "it is not a Uint8Array"
-  if (pepper.length !== PEPPER_LENGTH) return `it has ${pepper.length} bytes, not ${PEPPER_LENGTH}`
-  if (pepper.every((byte) => byte === pepper[0])) return "its bytes are all the same"
-  return undefined
 }
 
 /** The peppers of a program: the current one hashes, all of them verify. */

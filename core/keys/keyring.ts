@@ -169,12 +169,14 @@ export class Keyring {
       keyIDs.flatMap((keyID) => {
         const name = keyName(kms.provider, keyID)
         return keys
-          .filter((entry) => entry.provider === name.provider && entry.ref === name.ref)
+          .filter((entry) => entry.provider === name.provider && isSameKey(kms, providerOf(entry).keyID, keyID))
           .map((entry) => ({ entry, kms, keyID, kmsContext, contextID }))
       }),
     )
-    // A key may be named twice, as the present one and as retired; it is asked once for each context.
-    const same = (a: AllowedEntry, b: AllowedEntry): boolean => a.entry === b.entry && a.contextID === b.contextID
+    // A key may be named twice, as the present one and as retired; it is asked once for each context. Copies of a key in several
+    // regions are all asked: any of them may be out of reach.
+    const same = (a: AllowedEntry, b: AllowedEntry): boolean =>
+      a.entry === b.entry && a.keyID === b.keyID && a.contextID === b.contextID
     return found.filter((each, i) => found.findIndex((other) => same(each, other)) === i)
   }
 
@@ -227,11 +229,17 @@ function entryOf(kek: KEK, { ciphertext, keyID, version }: WrappedDEK): KeyEntry
 // What a KMS answers is checked before it is kept: a wrap that names another key, or does not fit an envelope, would be of no use.
 function checked(kek: Ring, operation: string, keyID: string, answer: WrappedDEK): WrappedDEK {
   const { ciphertext, keyID: answered, version } = answer
-  if (answered !== keyID) throw refusedAnswer(kek, operation, `it answered for the key "${answered}", not "${keyID}"`)
+  if (!isSameKey(kek.kms, answered, keyID))
+    throw refusedAnswer(kek, operation, `it answered for the key "${answered}", not "${keyID}"`)
   if (!(ciphertext instanceof Uint8Array)) throw refusedAnswer(kek, operation, "it answered with no bytes")
   const problem = entryProblem(entryOf(kek, answer))
   if (problem) throw refusedAnswer(kek, operation, problem)
   return { ciphertext, keyID, version }
+}
+
+/** Whether two ids of a service's keys are of one key. */
+function isSameKey(kms: KeyManagementService, a: string, b: string): boolean {
+  return a === b || (kms.sameKey?.(a, b) ?? false)
 }
 
 async function wipedOnFailure<Result>(secret: Uint8Array, work: Promise<Result>): Promise<Result> {

@@ -273,7 +273,7 @@ test("import without a pepper or an index root says what makes them", async () =
     await home.ok(["keys", "create", "--no-pepper"])
     const ran = await importInto(home, CSV)
     assertFailed(ran, 1, "UNINITIALIZED_PEPPER")
-    assert.match(ran.stdout, /encx keys create/)
+    assert.match(ran.stdout, /encx pepper init/)
     const file = home.write("two.csv", "id,name\n1,Ada\n")
     await home.ok(["import", file, "--to", home.path("db.sqlite"), "--table", "t", "--row", "id", "--encrypt", "name"])
   } finally {

@@ -83,3 +83,48 @@ test("an unknown KMS is a failure that says which are known", async () => {
     home.remove()
   }
 })
+
+test("keys describe shows one key by its alias or its id", async () => {
+  const home = await Home.withKeys()
+  try {
+    await home.ok(["keys", "rotate"])
+    const key = JSON.parse((await home.ok(["keys", "describe", "--json"])).stdout)
+    assert.deepEqual([key.provider, key.alias, key.currentVersion, key.versions.length], ["local", "default", 2, 2])
+    assert.deepEqual(
+      JSON.parse((await home.ok(["keys", "describe", key.keyID, "--json"])).stdout).versions,
+      key.versions,
+    )
+    const { stdout } = await home.ok(["keys", "describe"])
+    assert.match(stdout, /^provider +local\nalias +default\nkey +[0-9a-f-]{36}\n\nversion +state +created\n1 +enabled/)
+    assert.match(stdout, /\n2 \(current\) +enabled +\d{4}-/)
+    assertFailed(await home.encx(["keys", "describe", "nobody", "--json"]), 1, "KEY_NOT_FOUND")
+    assertFailed(await home.encx(["keys", "describe", "a", "--alias", "b", "--json"]), 2, "USAGE")
+  } finally {
+    home.remove()
+  }
+})
+
+test("a KMS without regions copies no key and makes none of many regions", async () => {
+  const home = await Home.withKeys()
+  try {
+    const before = readFileSync(home.keyFile, "utf8")
+    const copied = await home.encx(["keys", "replicate", "eu-west-1", "--json"])
+    assertFailed(copied, 2, "USAGE")
+    assert.match(copied.stdout, /provider \\"local\\" has no regions/)
+    assertFailed(await home.encx(["keys", "create", "b", "--multi-region", "--json"]), 2, "USAGE")
+    assertFailed(await home.encx(["keys", "replicate", "--json"]), 2, "USAGE")
+    assert.equal(readFileSync(home.keyFile, "utf8"), before)
+  } finally {
+    home.remove()
+  }
+})
+
+test("an error of a provider says what that provider needs", async () => {
+  const home = new Home()
+  try {
+    const { stderr } = await home.encx(["keys", "list", "--kms", "env://", "--alias", "NOT_SET"])
+    assert.match(stderr, /\n {2}set it to 32 bytes in base64: export NOT_SET=/)
+  } finally {
+    home.remove()
+  }
+})

@@ -4,7 +4,8 @@ import { test } from "node:test"
 import { concat, hex, randomBytes, u32 } from "../../core/bytes.ts"
 import { argon2id } from "../../core/hash/argon2.ts"
 import { type Argon2Options, argon2Problem } from "../../core/hash/password.ts"
-import { Peppers, pepperID, pepperProblem } from "../../core/hash/pepper.ts"
+import { Peppers } from "../../core/hash/pepper.ts"
+import { pepperID, pepperProblem } from "../../core/hash/pepper-id.ts"
 import { formatPHC, parsePHC } from "../../core/hash/phc.ts"
 import {
   Busy,

@@ -37,7 +37,7 @@ describe("createRegistry()", () => {
     ] as const) {
       assert.equal((await registry.open(uri)).provider, provider, uri)
     }
-    assert.deepEqual(registry.schemes, ["env", "local", "memory"])
+    assert.deepEqual(registry.schemes, ["arn", "aws-kms", "awskms", "awssecretsmanager", "env", "local", "memory"])
   })
 
   it("open() splits a URI and decodes its parts, once", async () => {

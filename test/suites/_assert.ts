@@ -43,3 +43,10 @@ export async function race<Result>(
 export function bytes32(seed: number): Uint8Array {
   return Uint8Array.from({ length: 32 }, (_, i) => (i * 7 + seed * 31 + 1) & 0xff)
 }
+
+/** What an iterable gives, in a list. */
+export async function listOf<Item>(items: AsyncIterable<Item>): Promise<Item[]> {
+  const list: Item[] = []
+  for await (const item of items) list.push(item)
+  return list
+}

@@ -7,7 +7,7 @@ import assert from "node:assert/strict"
 import { describe, it } from "node:test"
 import type { Context, KeyManagementService } from "../../core/contracts.ts"
 import { DecryptionFailed, KeyNotFound } from "../../core/errors.ts"
-import { bytes32, rejectsWhenAborted, rejectsWith } from "./_assert.ts"
+import { bytes32, listOf, rejectsWhenAborted, rejectsWith } from "./_assert.ts"
 import { assertDescription, assertWrapped, CONTEXT, type DeclareTest, declareKeyLifecycle, unwrap } from "./_keys.ts"
 
 /** A service for one test. */
@@ -159,6 +159,41 @@ export function keyManagementServiceSuite<KMS extends KeyManagementService>(
         assert.deepEqual(await unwrap(kms, wrapped), plaintexts[i])
         await rejectsWith(kms.decryptDEK(wrapped, { ...CONTEXT, tenant: "other" }), DecryptionFailed)
       }
+    })
+
+    test("reencryptDEK() wraps under another key, with the same context, where there is one", async (kms, alias, keyID) => {
+      if (!kms.reencryptDEK || !kms.createKey) return
+      const other = await kms.createKey(`${alias}-new`)
+      const old = await kms.encryptDEK(keyID, bytes32(12), CONTEXT)
+      const wrapped = await kms.reencryptDEK(old, CONTEXT, other)
+      assertWrapped(wrapped, other, await kms.describeKey(other))
+      assert.deepEqual(await unwrap(kms, wrapped), bytes32(12))
+      assert.deepEqual(await unwrap(kms, old), bytes32(12))
+      await rejectsWith(kms.decryptDEK(wrapped, {}), DecryptionFailed)
+      await rejectsWith(kms.reencryptDEK(old, {}, other), DecryptionFailed)
+      await rejectsWith(kms.reencryptDEK(old, CONTEXT, `${alias}-absent`), KeyNotFound)
+      await rejectsWhenAborted([kms.reencryptDEK.bind(kms, old, CONTEXT, other)])
+    })
+
+    test("sameKey() knows a key from another, where there is one", async (kms, alias, keyID) => {
+      if (!kms.sameKey) return
+      assert.equal(kms.sameKey(keyID, keyID), true)
+      assert.equal(kms.sameKey(keyID, `${keyID}x`), false)
+      if (kms.createKey) assert.equal(kms.sameKey(keyID, await kms.createKey(`${alias}-new`)), false)
+    })
+
+    test("diagnose() finds nothing wrong with a key that is there, and does not reject for one that is not, where there is one", async (kms, alias, keyID) => {
+      if (!kms.diagnose) return
+      const before = await kms.describeKey(keyID)
+      const found = await listOf(kms.diagnose(alias))
+      for (const { check, detail } of found) assert.ok(check !== "" && detail !== "")
+      // That a key is not rotated by itself, or an answer slow, may be found of one that works.
+      const wrong = found.filter(({ ok, check }) => !ok && !/rotation|latency|clock/.test(check))
+      assert.deepEqual(wrong, [])
+      const absent = await listOf(kms.diagnose(`${alias}-absent`))
+      assert.ok(absent.some(({ ok }) => !ok))
+      assert.deepEqual(await kms.describeKey(keyID), before)
+      await rejectsWith(kms.getKeyID(`${alias}-absent`), KeyNotFound)
     })
 
     declareKeyLifecycle(test, atOnce)

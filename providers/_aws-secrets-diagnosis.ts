@@ -1,0 +1,39 @@
+/** What is looked at before AWS Secrets Manager is used, step by step: each has a way out. */
+import type { CallOptions, Diagnosis } from "../core/contracts.ts"
+import { SecretNotFound } from "../core/errors.ts"
+import type { Connection } from "./_aws.ts"
+import { secretDeleted } from "./_aws-errors.ts"
+import { attempt, diagnoseClock, diagnosePlace, failed } from "./_aws-kms-diagnosis.ts"
+
+/** Looks at one secret and the way to it. Its value is fetched and not looked at: whether it may be is what is asked. */
+export async function* diagnoseSecrets(
+  connection: Connection,
+  path: string,
+  options?: CallOptions,
+): AsyncGenerator<Diagnosis, void, undefined> {
+  if (!(yield* diagnosePlace(connection, options))) return
+  const looks = [
+    ["secretsmanager:DescribeSecret", "DescribeSecret"],
+    ["secretsmanager:GetSecretValue", "GetSecretValue"],
+  ] as const
+  for (const [check, command] of looks) {
+    const found = await attempt(() =>
+      connection.send({
+        operation: "diagnose",
+        command,
+        target: path,
+        input: { SecretId: path },
+        read: ({ Name = path, DeletedDate }: { Name?: string; DeletedDate?: Date }) => {
+          if (DeletedDate) throw secretDeleted(path, "diagnose")
+          return Name
+        },
+        options,
+      }),
+    )
+    // That there is none is an answer, and so the permission is there.
+    if ("error" in found && found.error instanceof SecretNotFound)
+      yield { check, ok: true, detail: `allowed; there is no "${path}"` }
+    else yield "error" in found ? failed(check, found.error) : { check, ok: true, detail: found.value }
+  }
+  yield* diagnoseClock(connection)
+}

@@ -1,0 +1,439 @@
+/**
+ * AWS Key Management Service: `encx/aws-kms`. It needs `@aws-sdk/client-kms` and `@smithy/node-http-handler`, which are imported
+ * with the first call.
+ *
+ * The SDK sends and receives data keys as text in JSON, which cannot be wiped from memory; what this module holds is.
+ *
+ * @module
+ */
+import { abytes, ascii, base64, copyOf, fromBase64, latin1, wipe } from "../core/bytes.ts"
+import type { CallOptions, Context, Diagnosis, KeyManagementService, WrappedDEK } from "../core/contracts.ts"
+import {
+  DecryptionFailed,
+  InvalidConfiguration,
+  InvalidFormat,
+  KeyExists,
+  KeyNotFound,
+  KMSError,
+  KMSUnavailable,
+  type ProviderFailure,
+} from "../core/errors.ts"
+import { type AWSClient, type AWSCredentials, type AWSOptions, badAnswer, Connection } from "./_aws.ts"
+import { answers, isAlias, keyIdentifier, parseARN, sameKey } from "./_aws-arn.ts"
+import type { AWSService } from "./_aws-errors.ts"
+import { diagnoseKMS } from "./_aws-kms-diagnosis.ts"
+
+/** Options of {@link awsKMS}. */
+export interface AWSKMSOptions extends AWSOptions {
+  /** How a wrap is stored: as KMS returned it, or as text in base64, as the Go library stores it. @default {"raw"} */
+  readonly encoding?: "raw" | "base64"
+}
+
+/** Options of `createKey`. */
+export interface CreateKeyOptions extends CallOptions {
+  /** A key that can be copied to other regions. That cannot be changed later. @default {false} */
+  readonly multiRegion?: boolean
+}
+
+/** What {@link awsKMS} returns: the contract, and what AWS has beyond it. */
+export interface AWSKMS extends KeyManagementService {
+  /** `aws-kms` */
+  readonly provider: "aws-kms"
+  /** Makes a data key and wraps it (`GenerateDataKey`). */
+  generateDEK: NonNullable<KeyManagementService["generateDEK"]>
+  /** Wraps under another key without letting the data key out of KMS (`ReEncrypt`). */
+  reencryptDEK: NonNullable<KeyManagementService["reencryptDEK"]>
+  /** Whether two ARNs are of one key: equal, or copies of a multi-region key. */
+  sameKey(keyID: string, other: string): boolean
+  /** Makes a key and its alias (`CreateKey`, `CreateAlias`). Who loses a race schedules the deletion of the key it made, in seven days. */
+  createKey(alias: string, options?: CreateKeyOptions): Promise<string>
+  /** Renews the key's material (`RotateKeyOnDemand`). KMS does so some time later, and keeps its versions to itself. */
+  rotateKey: NonNullable<KeyManagementService["rotateKey"]>
+  /** Looks whether this service can be used with the key under an alias. */
+  diagnose(alias: string, options?: CallOptions): AsyncIterable<Diagnosis>
+  /** Closes the connections. */
+  close(): Promise<void>
+
+  /**
+   * Points an alias at another key (`UpdateAlias`). Programs that run notice within ten minutes.
+   *
+   * @throws {KeyNotFound} when there is no such alias or key
+   */
+  moveAlias(alias: string, toKeyID: string, options?: CallOptions): Promise<void>
+
+  /**
+   * Copies a multi-region key to another region (`ReplicateKey`). The copy has no alias yet.
+   *
+   * @returns the copy's ARN
+   * @throws {KeyNotFound} when there is no such key
+   * @throws {KeyExists} when that region has a copy
+   */
+  replicateKey(keyID: string, toRegion: string, options?: CallOptions): Promise<string>
+}
+
+const PROVIDER = "aws-kms"
+const SDK = { name: "@aws-sdk/client-kms", client: "KMSClient", load: () => import("@aws-sdk/client-kms") } as const
+const SERVICE: AWSService = {
+  provider: PROVIDER,
+  prefix: "kms",
+  keeps: "key",
+  creation: "encx keys create",
+  options: ["encoding"],
+  Unavailable: KMSUnavailable,
+  NotFound: KeyNotFound,
+  Exists: KeyExists,
+}
+const DEK_LENGTH = 32
+/** KMS takes 1 to 6,144 bytes of ciphertext; what it cannot have made is not sent. */
+const MAX_CIPHERTEXT = 6_144
+const DELETION_DAYS = 7
+/** KMS keeps versions to itself: a ciphertext says which it needs. */
+const VERSION = 0
+
+interface KeyMetadata {
+  readonly Arn?: string
+  readonly KeySpec?: string
+  readonly KeyUsage?: string
+}
+
+/**
+ * A key management service over AWS KMS. Keys are named by alias (`alias/app`, or `app`), alias ARN, key id or key ARN; what is
+ * stored with the data is the key's ARN. Wraps are bound to their context, which CloudTrail shows in clear.
+ *
+ * @throws {InvalidConfiguration} when an option cannot be used
+ *
+ * @example A key in Ireland
+ * ```ts
+ * import { awsKMS } from "encx/aws-kms"
+ * const kms = awsKMS({ region: "eu-west-1" })
+ * assertEquals(kms.provider, "aws-kms")
+ * await kms.close()
+ * ```
+ */
+export function awsKMS(options: AWSKMSOptions = {}): AWSKMS {
+  const encoding = ENCODINGS[options.encoding ?? "raw"]
+  if (!encoding)
+    throw new InvalidConfiguration(`Cannot use ${PROVIDER}: the option "encoding" is neither raw nor base64`)
+  const connection = new Connection(SERVICE, SDK, options)
+
+  /** An identifier that this region can know: KMS says of a key of another region no more than that it is not there. */
+  const identify = async (name: string): Promise<string> => {
+    const identifier = keyIdentifier(name)
+    const { region } = await connection.open()
+    const arn = parseARN(identifier)
+    if (identifier.startsWith("arn:") && !arn)
+      throw new InvalidConfiguration(`Cannot use the key "${name}": it is no ARN of a KMS key or alias`)
+    if (arn && region !== undefined && arn.region !== region)
+      throw new InvalidConfiguration(
+        `Cannot use the key "${name}": it is in the region "${arn.region}", and ${PROVIDER} asks "${region}"`,
+        { hint: `awsKMS({ region: "${arn.region}" }), AWS_REGION=${arn.region}, or a key of "${region}"` },
+      )
+    return identifier
+  }
+
+  const describe = async (name: string, operation: string, options?: CallOptions): Promise<Required<KeyMetadata>> => {
+    options?.signal?.throwIfAborted()
+    const target = await identify(name)
+    return await connection.send({
+      operation,
+      command: "DescribeKey",
+      target,
+      input: { KeyId: target },
+      read: ({ KeyMetadata: found }: { KeyMetadata?: KeyMetadata }) => {
+        const { Arn = "", KeySpec = "SYMMETRIC_DEFAULT", KeyUsage = "ENCRYPT_DECRYPT" } = found ?? {}
+        if (!answers(target, Arn)) throw badAnswer(SERVICE, operation, `for the key "${Arn}", not "${target}"`)
+        return { Arn, KeySpec, KeyUsage }
+      },
+      options,
+    })
+  }
+
+  const resolve = async (name: string, operation: string, options?: CallOptions): Promise<string> => {
+    const { Arn, KeySpec, KeyUsage } = await describe(name, operation, options)
+    if (KeySpec === "SYMMETRIC_DEFAULT" && KeyUsage === "ENCRYPT_DECRYPT") return Arn
+    throw new InvalidConfiguration(`Cannot use the key "${name}": it is ${KeySpec} for ${KeyUsage}`, {
+      hint: "create one that is SYMMETRIC_DEFAULT for ENCRYPT_DECRYPT: encx keys create",
+    })
+  }
+
+  interface WrapAnswer {
+    readonly KeyId?: string
+    readonly CiphertextBlob?: Uint8Array
+  }
+  const readWrap = (target: string, operation: string, { KeyId = "", CiphertextBlob }: WrapAnswer): WrappedDEK => {
+    if (!answers(target, KeyId)) throw badAnswer(SERVICE, operation, `for the key "${KeyId}", not "${target}"`)
+    if (!CiphertextBlob?.length) throw badAnswer(SERVICE, operation, "without a ciphertext")
+    const keyID = parseARN(target) && !isAlias(target) ? target : KeyId
+    return { ciphertext: encoding.encode(CiphertextBlob), keyID, version: VERSION }
+  }
+  const readPlaintext = (plaintext: Uint8Array | undefined, operation: string): Uint8Array => {
+    // The SDK's bytes may lie in memory that Node shares among many.
+    const own = copyOf(plaintext ?? new Uint8Array())
+    wipe(...(plaintext ? [plaintext] : []))
+    if (own.length === DEK_LENGTH) return own
+    wipe(own)
+    throw badAnswer(SERVICE, operation, `with a data key of ${own.length} bytes, not ${DEK_LENGTH}`)
+  }
+  /** The blob that KMS returned, or the failure that KMS would answer with. */
+  const blobOf = ({ ciphertext }: WrappedDEK): Uint8Array => {
+    const blob = encoding.decode(ciphertext)
+    if (blob && blob.length > 0 && blob.length <= MAX_CIPHERTEXT) return blob
+    throw new DecryptionFailed()
+  }
+
+  /** What an alias could not be given to is not left behind; nobody else knows of it. */
+  const discard = (keyID: string): Promise<void> =>
+    connection.send({
+      operation: "createKey",
+      command: "ScheduleKeyDeletion",
+      target: keyID,
+      // The only call to which moto, which tests it, takes no ARN
+      input: { KeyId: keyID.replace(/^.*\//, ""), PendingWindowInDays: DELETION_DAYS },
+      read: () => undefined,
+    })
+
+  const createAlias = async (alias: string, keyID: string): Promise<void> => {
+    try {
+      await connection.send({
+        operation: "createKey",
+        command: "CreateAlias",
+        target: alias,
+        input: { AliasName: alias, TargetKeyId: keyID },
+        read: () => undefined,
+      })
+    } catch (error) {
+      // When its answer is lost, the alias may be there all the same, and a second attempt finds it taken: by this key.
+      if (!(error instanceof KeyExists || error instanceof KMSUnavailable)) throw error
+      const now = await describe(alias, "createKey").catch(() => undefined)
+      if (now?.Arn !== keyID) throw error
+    }
+  }
+
+  const kms: AWSKMS = {
+    provider: PROVIDER,
+    sameKey,
+
+    async getKeyID(alias, options) {
+      return await resolve(alias, "getKeyID", options)
+    },
+
+    async describeKey(keyID, options) {
+      return { keyID: await resolve(keyID, "describeKey", options), currentVersion: VERSION, versions: [] }
+    },
+
+    async encryptDEK(keyID, dek, context, options) {
+      abytes(dek, DEK_LENGTH, "dek")
+      options?.signal?.throwIfAborted()
+      const own = copyOf(dek)
+      try {
+        const target = await identify(keyID)
+        return await connection.send({
+          operation: "encryptDEK",
+          command: "Encrypt",
+          target,
+          input: { KeyId: target, Plaintext: own, ...pairs("EncryptionContext", context) },
+          read: (answer: WrapAnswer) => readWrap(target, "encryptDEK", answer),
+          options,
+        })
+      } finally {
+        wipe(own)
+      }
+    },
+
+    async decryptDEK(wrapped, context, options) {
+      options?.signal?.throwIfAborted()
+      const blob = blobOf(wrapped)
+      const target = await identify(wrapped.keyID)
+      return await connection.send({
+        operation: "decryptDEK",
+        command: "Decrypt",
+        target,
+        input: { KeyId: target, CiphertextBlob: blob, ...pairs("EncryptionContext", context) },
+        read: ({ KeyId = "", Plaintext }: { KeyId?: string; Plaintext?: Uint8Array }) => {
+          if (answers(target, KeyId)) return readPlaintext(Plaintext, "decryptDEK")
+          wipe(...(Plaintext ? [Plaintext] : []))
+          throw badAnswer(SERVICE, "decryptDEK", `for the key "${KeyId}", not "${target}"`)
+        },
+        options,
+      })
+    },
+
+    async generateDEK(keyID, context, options) {
+      options?.signal?.throwIfAborted()
+      const target = await identify(keyID)
+      return await connection.send({
+        operation: "generateDEK",
+        command: "GenerateDataKey",
+        target,
+        input: { KeyId: target, NumberOfBytes: DEK_LENGTH, ...pairs("EncryptionContext", context) },
+        read: ({ Plaintext, ...answer }: WrapAnswer & { Plaintext?: Uint8Array }) => {
+          const plaintext = readPlaintext(Plaintext, "generateDEK")
+          try {
+            return { ...readWrap(target, "generateDEK", answer), plaintext }
+          } catch (error) {
+            wipe(plaintext)
+            throw error
+          }
+        },
+        options,
+      })
+    },
+
+    async reencryptDEK(wrapped, context, toKeyID, options) {
+      options?.signal?.throwIfAborted()
+      const blob = blobOf(wrapped)
+      const [from, to] = [await identify(wrapped.keyID), await identify(toKeyID)]
+      return await connection.send({
+        operation: "reencryptDEK",
+        command: "ReEncrypt",
+        target: to,
+        input: {
+          CiphertextBlob: blob,
+          SourceKeyId: from,
+          DestinationKeyId: to,
+          ...pairs("SourceEncryptionContext", context),
+          ...pairs("DestinationEncryptionContext", context),
+        },
+        read: ({ SourceKeyId = "", ...answer }: WrapAnswer & { SourceKeyId?: string }) => {
+          if (answers(from, SourceKeyId)) return readWrap(to, "reencryptDEK", answer)
+          throw badAnswer(SERVICE, "reencryptDEK", `for the key "${SourceKeyId}", not "${from}"`)
+        },
+        options,
+      })
+    },
+
+    async createKey(alias, { signal, multiRegion = false } = {}) {
+      signal?.throwIfAborted()
+      const name = keyIdentifier(alias)
+      if (!name.startsWith("alias/"))
+        throw new InvalidConfiguration(`Cannot create a key under "${alias}": it is no alias`, {
+          hint: "name it alias/app, or app: KMS chooses ids itself",
+        })
+      const taken = () =>
+        new KeyExists(`Cannot create the key "${name}": the alias is taken`, {
+          provider: PROVIDER,
+          operation: "createKey",
+          hint: "use it, or choose another name",
+        })
+      const found = await describe(name, "createKey", { signal }).catch((error: unknown) => {
+        if (error instanceof KeyNotFound) return undefined
+        throw error
+      })
+      if (found) throw taken()
+      const keyID = await connection.send({
+        operation: "createKey",
+        command: "CreateKey",
+        target: name,
+        input: {
+          Description: `encx: wraps the data keys of ${name}`,
+          KeyUsage: "ENCRYPT_DECRYPT",
+          KeySpec: "SYMMETRIC_DEFAULT",
+          MultiRegion: multiRegion,
+        },
+        read: ({ KeyMetadata: made }: { KeyMetadata?: KeyMetadata }) => {
+          if (made?.Arn && parseARN(made.Arn)) return made.Arn
+          throw badAnswer(SERVICE, "createKey", "without a key's ARN")
+        },
+        // A second one, because the answer for the first was lost, would be one that nobody knows of.
+        options: { signal, once: true },
+      })
+      // From here on there is a key to look after, whether or not the caller waits for it.
+      try {
+        await createAlias(name, keyID)
+        return keyID
+      } catch (error) {
+        const left = await discard(keyID).then(
+          () => false,
+          () => true,
+        )
+        if (error instanceof KeyExists && !left) throw taken()
+        if (!left) throw error
+        throw withHint(error, `the key "${keyID}" was made and has no alias: schedule its deletion`)
+      }
+    },
+
+    async rotateKey(keyID, options) {
+      options?.signal?.throwIfAborted()
+      const resolved = await resolve(keyID, "rotateKey", options)
+      await connection.send({
+        operation: "rotateKey",
+        command: "RotateKeyOnDemand",
+        target: resolved,
+        input: { KeyId: resolved },
+        read: () => undefined,
+        options: { ...options, once: true },
+      })
+      return await kms.describeKey(resolved, options)
+    },
+
+    async moveAlias(alias, toKeyID, options) {
+      options?.signal?.throwIfAborted()
+      const [name, target] = [keyIdentifier(alias), await identify(toKeyID)]
+      await connection.send({
+        operation: "moveAlias",
+        command: "UpdateAlias",
+        target: name,
+        input: { AliasName: name, TargetKeyId: target },
+        read: () => undefined,
+        options,
+      })
+    },
+
+    async replicateKey(keyID, toRegion, options) {
+      options?.signal?.throwIfAborted()
+      const resolved = await resolve(keyID, "replicateKey", options)
+      return await connection.send({
+        operation: "replicateKey",
+        command: "ReplicateKey",
+        target: resolved,
+        input: { KeyId: resolved, ReplicaRegion: toRegion },
+        read: ({ ReplicaKeyMetadata: copy }: { ReplicaKeyMetadata?: KeyMetadata }) => {
+          if (copy?.Arn && sameKey(copy.Arn, resolved) && parseARN(copy.Arn)?.region === toRegion) return copy.Arn
+          throw badAnswer(SERVICE, "replicateKey", `for the key "${copy?.Arn}"`)
+        },
+        options,
+      })
+    },
+
+    diagnose: (alias, options) => diagnoseKMS(connection, kms, keyIdentifier(alias), options),
+
+    async close() {
+      await connection.close()
+    },
+  }
+  return kms
+}
+
+// An empty context is none.
+function pairs(name: string, context: Context): object {
+  return Object.keys(context).length === 0 ? {} : { [name]: { ...context } }
+}
+
+function withHint(error: unknown, more: string): unknown {
+  if (!(error instanceof KMSError)) return error
+  const hint = error.hint === undefined ? more : `${error.hint}; ${more}`
+  const Same = error.constructor as new (message: string, failure: ProviderFailure) => KMSError
+  return new Same(error.message, { provider: PROVIDER, operation: "createKey", hint, cause: error })
+}
+
+interface Encoding {
+  encode(blob: Uint8Array): Uint8Array
+  decode(stored: Uint8Array): Uint8Array | undefined
+}
+
+const ENCODINGS: Readonly<Record<string, Encoding>> = Object.assign(Object.create(null), {
+  raw: { encode: copyOf, decode: copyOf },
+  base64: {
+    encode: (blob) => ascii(base64(blob)),
+    decode: (stored) => {
+      try {
+        return fromBase64(latin1(stored), "a wrapped data key")
+      } catch (error) {
+        if (error instanceof InvalidFormat) return undefined
+        throw error
+      }
+    },
+  },
+} satisfies Record<string, Encoding>)
+
+export type { AWSClient, AWSCredentials, AWSOptions }

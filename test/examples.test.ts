@@ -1,0 +1,110 @@
+import assert from "node:assert/strict"
+import { globSync, readFileSync } from "node:fs"
+import { join, resolve } from "node:path"
+import { after, before, describe, it } from "node:test"
+import { type AWS, furnish, startAWS } from "./_aws.ts"
+import { runProgram } from "./_programs.ts"
+import type { Ended } from "./_script.ts"
+import { needsServer } from "./servers/index.ts"
+
+const folder = join(resolve(import.meta.dirname, ".."), "examples")
+const example = (name: string): string => readFileSync(join(folder, name), "utf8")
+
+describe("examples for AWS", needsServer("moto"), () => {
+  let aws: AWS
+  before(async () => {
+    aws = await startAWS()
+    await furnish(aws)
+  })
+  after(() => aws?.close())
+
+  const run = async (program: string, variables: Readonly<Record<string, string | undefined>> = {}): Promise<Ended> => {
+    aws.proxy.forget()
+    return await runProgram(program, { variables: { ...aws.variables, ...variables } })
+  }
+  const runs = async (program: string, variables?: Readonly<Record<string, string | undefined>>): Promise<string> => {
+    const ended = await run(program, variables)
+    assert.equal(ended.code, 0, ended.stderr || ended.stdout)
+    assert.equal(ended.stderr, "")
+    return ended.stdout
+  }
+
+  it("are all run here", () => {
+    const names = globSync("aws-*.ts", { cwd: folder }).sort()
+    assert.deepEqual(names, ["aws-basic.ts", "aws-custom-config.ts", "aws-lambda.ts"])
+  })
+
+  it("aws-basic.ts seals, opens, wraps by hand and hashes", async () => {
+    const output = await runs(example("aws-basic.ts"))
+    assert.match(output, /^Sealed 14 bytes into \d+$/m)
+    assert.match(output, /^Opened: sensitive data$/m)
+    assert.match(output, /^Wrapped under arn:aws:kms:us-east-1:\d{12}:key\/[0-9a-f-]{36}$/m)
+    assert.match(output, /^Decrypted: sensitive data$/m)
+    assert.match(output, /^Password verified: true$/m)
+  })
+
+  it("aws-basic.ts fails and says why when its key is absent in the region", async () => {
+    const ended = await run(example("aws-basic.ts"), { AWS_REGION: "ap-south-1" })
+    assert.notEqual(ended.code, 0)
+    assert.match(ended.stderr, /KeyNotFound/)
+    assert.match(ended.stderr, /ap-south-1/)
+    assert.equal(aws.proxy.count("CreateKey"), 0)
+  })
+
+  it("aws-custom-config.ts seals and opens in the region and with the credentials that it names", async () => {
+    const output = await runs(example("aws-custom-config.ts"))
+    assert.match(output, /^sensitive data$/m)
+    assert.match(output, /generateDEK: 1\b/)
+    assert.ok(aws.proxy.requests.length > 0)
+    for (const { region, accessKeyID } of aws.proxy.requests) {
+      assert.equal(region, "us-west-2")
+      assert.equal(accessKeyID, aws.variables["AWS_ACCESS_KEY_ID"])
+    }
+  })
+
+  it("aws-custom-config.ts tells what can be tried again from what cannot", async () => {
+    // The emulator goes on as it was: only this program finds nobody at the address.
+    const ended = await run(
+      example("aws-custom-config.ts").replace(
+        "const kms = awsKMS({",
+        'const kms = awsKMS({ endpoint: "http://127.0.0.1:9", ',
+      ),
+    )
+    assert.notEqual(ended.code, 0)
+    assert.match(ended.stderr, /^KMS_UNAVAILABLE: [^\n]+\nTry again later\.$/m)
+  })
+
+  const warm = (calls: number): string => `
+for (let i = 0; i < ${calls}; i++) {
+  const { sealed = "" } = await handler({ tenant: "acme", value: "secret" })
+  const { value } = await handler({ tenant: "acme", sealed })
+  if (value !== "secret") throw new Error("it opened something else")
+}
+console.log("done")
+`
+
+  it("aws-lambda.ts asks AWS at its cold start, and no more when it is warm", async () => {
+    const lambda = example("aws-lambda.ts")
+    const asked: number[] = []
+    for (const calls of [1, 50]) {
+      assert.equal(await runs(lambda + warm(calls)), "done\n")
+      asked.push(aws.proxy.count())
+      assert.equal(aws.proxy.count("GenerateDataKey"), 1)
+    }
+    assert.equal(asked[0], asked[1], `${aws.proxy.requests.map(({ operation }) => operation)}`)
+  })
+
+  it("aws-lambda.ts starts anew at the next call when its start failed", async () => {
+    const later = `
+const first = await handler({ tenant: "acme", value: "secret" }).catch((error) => error.code)
+await kms.createKey("alias/later")
+await secrets.storePepper("later", globalThis.crypto.getRandomValues(new Uint8Array(32)))
+${warm(1)}
+console.log(first)
+`
+    assert.equal(
+      await runs(example("aws-lambda.ts") + later, { ENCX_KEK_ALIAS: "alias/later", ENCX_PEPPER_ALIAS: "later" }),
+      "done\nKEY_NOT_FOUND\n",
+    )
+  })
+})
