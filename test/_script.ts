@@ -1,6 +1,7 @@
 /** Runs a script in a process of its own, on the runtime that runs this. */
 import { spawn } from "node:child_process"
 import process from "node:process"
+import { fileURLToPath } from "node:url"
 
 /** How a script ended. */
 export interface Ended {
@@ -19,8 +20,11 @@ export interface ScriptOptions {
   readonly timeoutMs?: number
 }
 
+// A script may lie outside of the project, where Deno would not find what the project's imports mean.
+const CONFIG = fileURLToPath(new URL("../deno.json", import.meta.url))
 // Node strips types by itself from 22.18; Bun always did.
-const RUN: readonly string[] = process.versions["deno"] === undefined ? [] : ["run", "-A", "--no-check", "--quiet"]
+const RUN: readonly string[] =
+  process.versions["deno"] === undefined ? [] : ["run", "-A", "--no-check", "--quiet", "--config", CONFIG]
 
 /** Runs a .ts file to its end. A process that is killed, also by itself, is an end like any other. */
 export async function runScript(
