@@ -15,6 +15,7 @@ export type CommandCode =
   | "TABLE_NOT_FOUND"
   | "TABLE_EXISTS"
   | "DEFINITION_CHANGED"
+  | "ROWS_DAMAGED"
   | "CHECK_FAILED"
 
 /** A failure that the command itself found. */

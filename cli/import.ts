@@ -2,7 +2,7 @@
 import { stat, writeFile } from "node:fs/promises"
 import type { Command } from "commander"
 import type { Crypto } from "../mod.ts"
-import { names, verb, withSecrets } from "./_command.ts"
+import { delimiter, names, verb, withSecrets } from "./_command.ts"
 import { readCSV } from "./_csv.ts"
 import { type Database, withDatabase } from "./_database.ts"
 import { CommandError, withFile } from "./_errors.ts"
@@ -46,7 +46,7 @@ export function importVerb(io: IO): Command {
       names,
     )
     .option("--tenant <column>", "the column that tells tenants apart; stored as it is")
-    .option("--delimiter <sign>", "what stands between cells", ",")
+    .option("--delimiter <sign>", "what stands between cells; \\t is a tab", delimiter, ",")
     .action((file: string, options: Import & ServiceOptions & OutputOptions) => runImport(io, file, options))
 }
 

@@ -54,6 +54,8 @@ async function create(io: IO, options: KeysOptions, wantsPepper: boolean): Promi
         "Cannot create a pepper: this KMS keeps no secrets",
         "name a store that does, --secrets, or say --no-pepper",
       )
+    // An alias that the store refuses is refused before there is a key.
+    if (wantsPepper) secrets?.getStoragePath(services.pepperAlias)
     const made = [
       ...(await createKey(kms, alias, io)),
       ...(wantsPepper && secrets ? await createSecrets(services, secrets, io) : []),
