@@ -100,7 +100,7 @@ export async function report(error: unknown, json: boolean, io: IO): Promise<num
 function explain(error: unknown, signal: AbortSignal): Failure {
   if (signal.aborted) {
     const exit = signal.reason instanceof Interrupted ? signal.reason.exitCode : EXIT.interrupted
-    return { code: "INTERRUPTED", message: "interrupted; nothing was left half done", hint: undefined, exit }
+    return { code: "INTERRUPTED", message: "interrupted; what is there is whole", hint: undefined, exit }
   }
   if (error instanceof EncxError) {
     const exit = error.code === "USAGE" ? EXIT.usage : EXIT.failed
