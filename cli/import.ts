@@ -28,7 +28,7 @@ export function importVerb(io: IO): Command {
     "Import a CSV file into a new table of an SQLite database, with its columns sealed. All of it or nothing.",
     [
       "encx import people.csv --to people.sqlite --table people --row id \\",
-      "      --encrypt name,phone --index email --normalize trim,lowercase --hash password --plain city",
+      "      --encrypt name,phone,birth_date,diagnosis --index email --hash password --plain city",
     ],
   )
   return withSecrets(command)
