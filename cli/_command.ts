@@ -1,6 +1,6 @@
 /** What the verbs have in common: how they are declared and how their options are read. */
 import { Command } from "commander"
-import { parse } from "csv-parse/sync"
+import { CsvError, parse } from "csv-parse/sync"
 import type { Context } from "../mod.ts"
 import { usage } from "./_errors.ts"
 
@@ -49,8 +49,24 @@ function pair(text: string, before: Context): Context {
 
 /** Names with commas between them, quoted as in a CSV file where a name holds a comma; a repeated option adds. */
 export function names(text: string, before: readonly string[] = []): readonly string[] {
-  const [row = []] = parse(text, { trim: true, relax_quotes: true }) as string[][]
-  return [...before, ...row.filter((name) => name !== "")]
+  return [...before, ...rowOf(text).filter((name) => name !== "")]
+}
+
+function rowOf(text: string): readonly string[] {
+  try {
+    const [row = [], ...others] = parse(text, { trim: true, relax_quotes: true }) as string[][]
+    if (others.length === 0) return row
+  } catch (error) {
+    if (!(error instanceof CsvError)) throw error
+  }
+  throw usage(`Cannot read "${text}": it is not names with commas between them`, "quote a name as in a CSV file")
+}
+
+/** What stands between cells; a tab may be written `\t`. */
+export function delimiter(text: string): string {
+  const sign = text === "\\t" ? "\t" : text
+  if (/^[^"\r\n]+$/.test(sign)) return sign
+  throw usage(`Cannot use the delimiter "${text}": it is empty, or a quote or a line break`)
 }
 
 /** A whole number from 1. */

@@ -21,9 +21,8 @@ export interface CSVOptions {
   readonly header: (columns: readonly string[]) => void
 }
 
-interface Parsed {
-  readonly info: { readonly lines: number; readonly bytes: number }
-  readonly record: Readonly<Record<string, string>>
+interface Parsed extends CSVRecord {
+  readonly bytes: number
 }
 
 // A quote that is never closed would take the rest of the file for one cell.
@@ -41,15 +40,21 @@ export async function readCSV(
   take: (batch: readonly CSVRecord[], bytesRead: number) => Promise<void>,
 ): Promise<void> {
   const { signal, delimiter = "," } = options
+  // csv-parse takes a CRLF within quotes for two lines.
+  let excess = 0
   const parser = parse({
     delimiter,
-    info: true,
     skip_empty_lines: true,
     max_record_size: MAX_RECORD_BYTES,
     columns: (header: string[]) => {
       checkHeader(path, header)
       options.header(header)
+      excess += crlfs(header)
       return header
+    },
+    on_record: (values: Record<string, string>, { lines, bytes }): Parsed => {
+      excess += crlfs(Object.values(values))
+      return { line: lines - excess, values, bytes }
     },
   })
   try {
@@ -63,7 +68,7 @@ export async function readCSV(
       )
     })
   } catch (error) {
-    throw error instanceof CsvError ? explained(path, error) : error
+    throw error instanceof CsvError ? explained(path, error, excess) : error
   }
 }
 
@@ -74,9 +79,9 @@ async function inBatches(
 ): Promise<void> {
   let batch: CSVRecord[] = []
   let bytesRead = 0
-  for await (const { info, record } of records) {
-    batch.push({ line: info.lines, values: record })
-    bytesRead = info.bytes
+  for await (const { line, values, bytes } of records) {
+    batch.push({ line, values })
+    bytesRead = bytes
     if (batch.length < limit()) continue
     await take(batch, bytesRead)
     await breathe(signal)
@@ -116,9 +121,13 @@ function checkHeader(path: string, header: readonly string[]): void {
     throw invalid(path, "a column has no name", "its first line must name every column")
 }
 
-function explained(path: string, error: CsvError): CommandError {
+function crlfs(cells: readonly unknown[]): number {
+  return cells.reduce<number>((sum, cell) => sum + String(cell).split("\r\n").length - 1, 0)
+}
+
+function explained(path: string, error: CsvError, excess: number): CommandError {
   const { lines, record, columns } = error as CsvError & { lines?: number; record?: unknown[]; columns?: unknown[] }
-  const where = lines === undefined ? "" : `line ${lines}: `
+  const where = lines === undefined ? "" : `line ${lines - excess - crlfs(record ?? [])}: `
   if (codeOf(error) === "CSV_RECORD_INCONSISTENT_COLUMNS" && record && Array.isArray(columns)) {
     return invalid(
       path,

@@ -1,10 +1,10 @@
 /** SQLite by Kysely, over the driver that Node, Deno and Bun bring. */
+import { stat } from "node:fs/promises"
 import { resolve } from "node:path"
 import type { DatabaseSync, SQLInputValue } from "node:sqlite"
 import { Kysely, type SqliteDatabase, SqliteDialect } from "kysely"
 import { EncxError } from "../mod.ts"
-import { CommandError, codeOf } from "./_errors.ts"
-import { exists } from "./_files.ts"
+import { CommandError, codeOf, withFile } from "./_errors.ts"
 
 /** A stored row: names and values. */
 export type Row = Readonly<Record<string, unknown>>
@@ -20,7 +20,8 @@ const BUSY_TIMEOUT_MS = 5000
  * @throws {CommandError} when there is none, or it is no database
  */
 export async function withDatabase<Result>(path: string, use: (db: Database) => Promise<Result>): Promise<Result> {
-  if (!(await exists(path))) throw new CommandError("FILE_NOT_FOUND", `Cannot open "${path}": there is no such file`)
+  // SQLite would make what is not there, behind a symbolic link, too.
+  await withFile("open", path, () => stat(path))
   // Loaded here, after the command has silenced the warning that Node 22 prints at its first use.
   const sqlite = await import("node:sqlite")
   let connection: DatabaseSync | undefined
@@ -38,8 +39,17 @@ export async function withDatabase<Result>(path: string, use: (db: Database) => 
 // Every statement is asked for its rows, which all three runtimes answer: what was changed is told by RETURNING.
 function adapter(connection: DatabaseSync): SqliteDatabase {
   const prepare = (text: string): ReturnType<SqliteDatabase["prepare"]> => {
-    const statement = connection.prepare(text)
-    const all = (values: readonly unknown[]): unknown[] => statement.all(...(values as SQLInputValue[]))
+    // A transaction that reads first and then wants to write is refused at once, however long it was told to wait.
+    const statement = connection.prepare(text === "begin" ? "begin immediate" : text)
+    const all = (values: readonly unknown[]): unknown[] => {
+      try {
+        return statement.all(...(values as SQLInputValue[]))
+      } catch (error) {
+        // SQLite has rolled back by itself, on a full disk for one: to say so would hide why.
+        if (text === "rollback" && error instanceof Error && /no transaction is active/.test(error.message)) return []
+        throw error
+      }
+    }
     return {
       reader: true,
       all,

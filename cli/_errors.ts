@@ -15,6 +15,7 @@ export type CommandCode =
   | "TABLE_NOT_FOUND"
   | "TABLE_EXISTS"
   | "DEFINITION_CHANGED"
+  | "ROWS_DAMAGED"
   | "CHECK_FAILED"
   | "PEPPER_WOULD_BE_LOST"
 

@@ -1,6 +1,6 @@
 /** Whole files: read within a limit, written whole or not at all. */
 import { randomBytes } from "node:crypto"
-import { type FileHandle, lstat, open, rename, unlink } from "node:fs/promises"
+import { type FileHandle, link, lstat, open, rename, unlink } from "node:fs/promises"
 import { dirname } from "node:path"
 import process from "node:process"
 import { LimitExceeded } from "../mod.ts"
@@ -118,8 +118,7 @@ export async function replacing(
   await withFile("write", path, async () => {
     try {
       await make(temporary)
-      await checkTarget(path, force)
-      await rename(temporary, path)
+      await (force ? put : putNew)(temporary, path)
     } catch (error) {
       await unlinkQuietly(temporary)
       throw error
@@ -127,6 +126,26 @@ export async function replacing(
     await syncFolder(dirname(path))
   })
 }
+
+async function put(temporary: string, path: string): Promise<void> {
+  await checkTarget(path, true)
+  await rename(temporary, path)
+}
+
+// A rename would replace what another process put there since the last look; a link is refused.
+async function putNew(temporary: string, path: string): Promise<void> {
+  try {
+    await link(temporary, path)
+  } catch (error) {
+    if (!NO_LINKS.includes(codeOf(error))) throw error
+    await checkTarget(path, false)
+    return await rename(temporary, path)
+  }
+  await unlinkQuietly(temporary)
+}
+
+/** What file systems without hard links say; FAT is one. */
+const NO_LINKS: readonly (string | undefined)[] = ["EPERM", "ENOTSUP", "EOPNOTSUPP", "ENOSYS", "EMLINK"]
 
 /**
  * Says early, before keys are asked for, that an output cannot be written.

@@ -82,17 +82,27 @@ interface Failure {
 /** Tells a failure and gives the exit code. */
 export async function report(error: unknown, json: boolean, io: IO): Promise<number> {
   const { code, message, hint, exit } = explain(error, io.signal)
-  if (json)
-    await write(io.stdout, `${JSON.stringify({ error: { code, message, ...(hint === undefined ? {} : { hint }) } })}\n`)
-  else await write(io.stderr, `encx: ${printable(message)}\n${hint === undefined ? "" : `  ${printable(hint)}\n`}`)
-  if (io.env.ENCX_DEBUG && error instanceof Error) await write(io.stderr, `${error.stack}\n`)
+  const text = `encx: ${printable(message)}\n${hint === undefined ? "" : `  ${printable(hint)}\n`}`
+  const debug = io.env.ENCX_DEBUG && error instanceof Error ? `${error.stack}\n` : ""
+  try {
+    if (json)
+      await write(
+        io.stdout,
+        `${JSON.stringify({ error: { code, message, ...(hint === undefined ? {} : { hint }) } })}\n`,
+      )
+    else await write(io.stderr, text)
+    if (debug) await write(io.stderr, debug)
+  } catch {
+    // An output that cannot be written cannot be told there; the other may do, and the exit code tells.
+    await write(io.stderr, text).catch(() => undefined)
+  }
   return exit
 }
 
 function explain(error: unknown, signal: AbortSignal): Failure {
   if (signal.aborted) {
     const exit = signal.reason instanceof Interrupted ? signal.reason.exitCode : EXIT.interrupted
-    return { code: "INTERRUPTED", message: "interrupted; nothing was left half done", hint: undefined, exit }
+    return { code: "INTERRUPTED", message: "interrupted; what is there is whole", hint: undefined, exit }
   }
   if (error instanceof EncxError) {
     const exit = error.code === "USAGE" ? EXIT.usage : EXIT.failed

@@ -1,8 +1,8 @@
 /** The command as a function: arguments and a world in, an exit code out. */
 import { Command, CommanderError } from "commander"
 import manifest from "../package.json" with { type: "json" }
-import { Told, usage } from "./_errors.ts"
-import type { IO } from "./_io.ts"
+import { codeOf, Told, usage } from "./_errors.ts"
+import { type IO, write } from "./_io.ts"
 import { report } from "./_output.ts"
 import { demoVerb } from "./demo.ts"
 
@@ -38,35 +38,46 @@ const VERBS = [
  */
 export async function run(argv: readonly string[], io: IO): Promise<number> {
   try {
-    await program(io).parseAsync(argv, { from: "user" })
+    await execute(argv, io)
     return 0
   } catch (error) {
-    if (error instanceof CommanderError && error.exitCode === 0) return 0
     if (error instanceof Told) return error.exitCode
+    // The reader of a pipe may have enough: head(1) does.
+    if (codeOf(error) === "EPIPE") return 0
     return await report(error instanceof CommanderError ? usageOf(error) : error, argv.includes("--json"), io)
   }
 }
 
-function program(io: IO): Command {
+async function execute(argv: readonly string[], io: IO): Promise<void> {
+  const help: string[] = []
+  try {
+    await program(io, help).parseAsync(argv, { from: "user" })
+  } catch (error) {
+    if (!(error instanceof CommanderError) || error.exitCode !== 0) throw error
+    await write(io.stdout, help.join(""))
+  }
+}
+
+function program(io: IO, help: string[]): Command {
   const root = new Command("encx")
     .description("Encrypt files and tables, with keys that live in a KMS.")
     .version(manifest.version)
     .addHelpText("after", "\nStart here:\n  $ encx demo\n  $ encx keys create\n  $ encx seal report.pdf")
   for (const verb of VERBS) root.addCommand(verb(io))
-  settle(root, io)
+  settle(root, io, help)
   return root
 }
 
 // Each command is told by itself: addCommand hands nothing down.
-function settle(command: Command, io: IO): void {
+function settle(command: Command, io: IO, help: string[]): void {
   command.exitOverride().showSuggestionAfterError(true)
   command.configureOutput({
-    writeOut: (text) => void io.stdout.write(text),
+    writeOut: (text) => void help.push(text),
     writeErr: (text) => void io.stderr.write(text),
     // Its errors are told by report(), as all others are.
     outputError: () => undefined,
   })
-  for (const each of command.commands) settle(each, io)
+  for (const each of command.commands) settle(each, io, help)
 }
 
 function usageOf(error: CommanderError): Error {

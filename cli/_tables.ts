@@ -105,7 +105,13 @@ export async function saveDefinition(
 ): Promise<void> {
   const { table } = definition
   const envelope = await crypto.seal(new TextEncoder().encode(JSON.stringify(definition)), contextOf(table), options)
-  await db.insertInto(DEFINITIONS).values({ name: table, definition: envelope }).execute()
+  // The table is new: a definition that is there is of one that somebody dropped.
+  const values = { name: table, definition: envelope }
+  await db
+    .insertInto(DEFINITIONS)
+    .values(values)
+    .onConflict((conflict) => conflict.column("name").doUpdateSet({ definition: envelope }))
+    .execute()
 }
 
 /** Makes the table of definitions. */

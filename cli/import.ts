@@ -2,7 +2,7 @@
 import { stat, writeFile } from "node:fs/promises"
 import type { Command } from "commander"
 import type { Crypto } from "../mod.ts"
-import { names, verb, withSecrets } from "./_command.ts"
+import { delimiter, names, verb, withSecrets } from "./_command.ts"
 import { readCSV } from "./_csv.ts"
 import { type Database, withDatabase } from "./_database.ts"
 import { CommandError, withFile } from "./_errors.ts"
@@ -28,7 +28,7 @@ export function importVerb(io: IO): Command {
     "Import a CSV file into a new table of an SQLite database, with its columns sealed. All of it or nothing.",
     [
       "encx import people.csv --to people.sqlite --table people --row id \\",
-      "      --encrypt name,phone --index email --normalize trim,lowercase --hash password --plain city",
+      "      --encrypt name,phone,birth_date,diagnosis --index email --hash password --plain city",
     ],
   )
   return withSecrets(command)
@@ -46,7 +46,7 @@ export function importVerb(io: IO): Command {
       names,
     )
     .option("--tenant <column>", "the column that tells tenants apart; stored as it is")
-    .option("--delimiter <sign>", "what stands between cells", ",")
+    .option("--delimiter <sign>", "what stands between cells; \\t is a tab", delimiter, ",")
     .action((file: string, options: Import & ServiceOptions & OutputOptions) => runImport(io, file, options))
 }
 

@@ -59,6 +59,8 @@ async function create(io: IO, options: CreateOptions): Promise<void> {
         "Cannot create a pepper: this KMS keeps no secrets",
         "name a store that does, --secrets, or say --no-pepper",
       )
+    // An alias that the store refuses is refused before there is a key.
+    if (wantsPepper) secrets?.getStoragePath(services.pepperAlias)
     const made = [
       ...(await createKey(kms, alias, multiRegion, io)),
       ...(wantsPepper && secrets ? (await createSecrets(services, secrets, io)).created : []),

@@ -12,16 +12,15 @@ process.on("warning", (warning) => {
   for (const listener of listeners) listener(warning)
 })
 
-// The reader of a pipe may have enough: head(1) does.
-process.stdout.on("error", (error: NodeJS.ErrnoException) => {
-  if (error.code === "EPIPE") process.exit(0)
-  throw error
-})
+// Whoever writes is told by the write itself, and cleans up; without listeners, the process would end before that.
+process.stdout.on("error", () => undefined)
+process.stderr.on("error", () => undefined)
 
 // Once: whoever presses Ctrl-C again means it.
 const controller = new AbortController()
 process.once("SIGINT", () => controller.abort(new Interrupted(130)))
 process.once("SIGTERM", () => controller.abort(new Interrupted(143)))
+process.once("SIGHUP", () => controller.abort(new Interrupted(129)))
 
 const exitCode = await run(process.argv.slice(2), {
   // Opened by whom reads it: an open one would keep the process alive.

@@ -1,9 +1,18 @@
 /** `encx rewrap`: after a rotation, the rows' data keys are wrapped under the new version. */
 import type { Command } from "commander"
 import { sql } from "kysely"
-import type { AnySchema, Crypto } from "../mod.ts"
+import {
+  type AnySchema,
+  type Crypto,
+  DecryptionFailed,
+  InvalidFormat,
+  InvalidInput,
+  KeyNotAllowed,
+  type RowKey,
+} from "../mod.ts"
 import { verb, withServices } from "./_command.ts"
 import { type Database, type Row, withDatabase } from "./_database.ts"
+import { CommandError } from "./_errors.ts"
 import { breathe, type IO } from "./_io.ts"
 import { count, type OutputOptions, printResult } from "./_output.ts"
 import { progress } from "./_progress.ts"
@@ -49,7 +58,11 @@ async function rewrap(io: IO, path: string, options: RewrapOptions): Promise<voi
   })
 }
 
-/** Re-wraps every row whose version is not the current one, in transactions of 500. It can be stopped and run again. */
+/**
+ * Re-wraps every row whose version is not the current one, in transactions of 500. It can be stopped and run again.
+ *
+ * @throws {CommandError} when rows do not fit their keys; all others are re-wrapped by then
+ */
 export async function rewrapTable(io: IO, crypto: Crypto, db: Database, definition: Definition): Promise<Rewrapped> {
   const { signal } = io
   const schema = schemaOf(definition)
@@ -60,13 +73,16 @@ export async function rewrapTable(io: IO, crypto: Crypto, db: Database, definiti
   const bar = progress(io, `Re-wrapping ${definition.table}`, await outdated(db, definition, version))
   let done = 0
   let rewrapped = 0
+  const damaged: unknown[] = []
   try {
     for (
       let rows = await next(db, definition, version);
       rows.length > 0;
       rows = await next(db, definition, version, rows.at(-1))
     ) {
-      rewrapped += await rewrapRows(crypto, db, definition, schema, rows, signal)
+      const wraps = await wrapsOf(crypto, schema, rows, signal)
+      rewrapped += await storeWraps(db, definition, rows, wraps)
+      damaged.push(...rows.filter((_, i) => wraps[i] === undefined).map((each) => each[definition.row]))
       done += rows.length
       bar.update(done, rewrapped)
       await breathe(signal)
@@ -74,7 +90,12 @@ export async function rewrapTable(io: IO, crypto: Crypto, db: Database, definiti
   } finally {
     bar.stop()
   }
-  return { rewrapped, skipped: done - rewrapped }
+  if (damaged.length === 0) return { rewrapped, skipped: done - rewrapped }
+  throw new CommandError(
+    "ROWS_DAMAGED",
+    `Cannot re-wrap ${count(damaged.length, "row")} of "${definition.table}": what is stored does not fit its key; the first is "${damaged[0]}"`,
+    { hint: `${count(rewrapped, "other")} re-wrapped; restore what was changed from a backup` },
+  )
 }
 
 async function outdated(db: Database, { table }: Definition, version: number): Promise<number> {
@@ -91,22 +112,42 @@ async function next(db: Database, { table, row }: Definition, version: number, a
   return await (after ? rows.where(sql.id(row), ">", after[row]) : rows).execute()
 }
 
-async function rewrapRows(
+/** The wraps of rows, in their order; none for a row that does not fit its key. */
+async function wrapsOf(
   crypto: Crypto,
-  db: Database,
-  { table, row }: Definition,
   schema: AnySchema,
   rows: readonly Row[],
   signal: AbortSignal,
+): Promise<(RowKey | undefined)[]> {
+  try {
+    return await crypto.rewrapRecords(schema, rows, { signal })
+  } catch (error) {
+    if (!isOfRow(error)) throw error
+    if (rows.length === 1) return [undefined]
+    const half = Math.ceil(rows.length / 2)
+    const first = await wrapsOf(crypto, schema, rows.slice(0, half), signal)
+    return [...first, ...(await wrapsOf(crypto, schema, rows.slice(half), signal))]
+  }
+}
+
+const isOfRow = (error: unknown): boolean =>
+  [DecryptionFailed, InvalidFormat, InvalidInput, KeyNotAllowed].some((each) => error instanceof each)
+
+// The KMS was asked before the transaction, so that the database is not locked while it answers.
+async function storeWraps(
+  db: Database,
+  { table, row }: Definition,
+  rows: readonly Row[],
+  wraps: readonly (RowKey | undefined)[],
 ): Promise<number> {
-  // The KMS is asked before the transaction, so that the database is not locked while it answers.
-  const wraps = await crypto.rewrapRecords(schema, rows, { signal })
   return await db.transaction().execute(async (transaction) => {
     let changed = 0
     for (const [i, before] of rows.entries()) {
+      const wrap = wraps[i]
+      if (wrap === undefined) continue
       const stored = await transaction
         .updateTable(table)
-        .set({ ...wraps[i] })
+        .set({ ...wrap })
         .where(sql.id(row), "=", before[row])
         .where("dek_encrypted", "=", before.dek_encrypted)
         .returning("key_version")

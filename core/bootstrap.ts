@@ -52,18 +52,19 @@ export async function createMissingKEK({ kms, alias }: ResolvedKEK, ask: () => P
  * @param ask what must not fail before
  */
 export async function loadPeppers(source: ResolvedSecret, create: boolean, ask: () => Promise<void>): Promise<Peppers> {
-  if ("values" in source) return new Peppers(source.values as [Uint8Array])
+  if ("values" in source) return using(source.values, () => new Peppers(source.values as [Uint8Array]))
   const { store, alias } = source
   const read = async (): Promise<Peppers> => {
     const versions = await store.getPepper(alias)
+    const values = versions.map(({ value }) => value)
     const problem =
       versions[0]?.stage !== "current"
         ? "its first version is not the current one"
-        : versions.map(({ value }) => pepperProblem(value)).find((each) => each !== undefined)
-    if (problem) throw new UninitializedPepper(`Cannot use the pepper at "${store.getStoragePath(alias)}": ${problem}`)
-    const peppers = new Peppers(versions.map(({ value }) => value) as [Uint8Array])
-    wipe(...versions.map(({ value }) => value))
-    return peppers
+        : values.map(pepperProblem).find((each) => each !== undefined)
+    return using(values, () => {
+      if (problem === undefined) return new Peppers(values as [Uint8Array])
+      throw new UninitializedPepper(`Cannot use the pepper at "${store.getStoragePath(alias)}": ${problem}`)
+    })
   }
   const found = await unlessAbsent(read())
   if (found) return found
@@ -90,13 +91,11 @@ export async function loadIndexRoot(
   dataKeys: DataKeys,
   create: boolean,
 ): Promise<IndexRoot | undefined> {
-  if ("values" in source) return new IndexRoot(source.values[0] as Uint8Array)
+  if ("values" in source) return using(source.values, () => new IndexRoot(source.values[0] as Uint8Array))
   const { store, alias } = source
   const read = async (): Promise<IndexRoot> => {
     const root = await openEnvelope(dataKeys, await store.getIndexRoot(alias), INDEX_ROOT_CONTEXT)
-    const indexRoot = new IndexRoot(root)
-    wipe(root)
-    return indexRoot
+    return using([root], () => new IndexRoot(root))
   }
   const found = await unlessAbsent(read())
   // Without a root nothing is indexed or looked up, and the first that asks for it is told so.
@@ -107,6 +106,15 @@ export async function loadIndexRoot(
   wipe(root)
   key.destroy()
   return await read()
+}
+
+/** Makes something of secrets, and wipes them however that ends. */
+function using<Result>(secrets: readonly Uint8Array[], make: () => Result): Result {
+  try {
+    return make()
+  } finally {
+    wipe(...secrets)
+  }
 }
 
 async function unlessAbsent<Result>(reading: Promise<Result>): Promise<Result | undefined> {

@@ -4,9 +4,17 @@
  * @module
  */
 import process from "node:process"
+import type { SecretManagementService } from "./contracts.ts"
 import { type Crypto, newCrypto } from "./crypto.ts"
 import { InvalidConfiguration } from "./errors.ts"
-import { type Option, withKEKAlias, withKMSService, withPepper } from "./options.ts"
+import {
+  type Configuration,
+  type Option,
+  type ServiceOrURI,
+  withKEKAlias,
+  withKMSService,
+  withPepper,
+} from "./options.ts"
 import { keyOf } from "./uri.ts"
 
 /** The variables, and what each is for. */
@@ -27,35 +35,35 @@ export type Environment = Readonly<Record<string, string | undefined>>
  * @throws {InvalidConfiguration} with every variable that is missing
  */
 export function configFromEnv(environment: Environment = process.env): Option[] {
-  const named = keyOf(environment["ENCX_KMS"]) !== undefined
-  const missing = REQUIRED.filter((name) => !environment[name] && !(named && name === "ENCX_KEK_ALIAS"))
-  if (missing.length === 0) return present(environment)
-  throw new InvalidConfiguration(
-    missing.map((name) => `Cannot read the environment: ${name} is not set (${VARIABLES[name]})`),
-  )
+  return optionsOf(environment, {})
 }
 
 /** `newCrypto` with the options of the environment; options given here win, and what they name need not be set there. */
 export async function newCryptoFromEnv(...options: readonly Option[]): Promise<Crypto> {
-  const given = new Set(options.flatMap((option) => Object.keys(option)))
-  const complete = given.has("kms") && given.has("kekAlias")
-  return await newCrypto(...(complete ? present(process.env) : configFromEnv(process.env)), ...options)
+  return await newCrypto(...optionsOf(process.env, Object.assign({}, ...options)), ...options)
 }
 
-const REQUIRED = ["ENCX_KMS", "ENCX_KEK_ALIAS"] as const
-
-function present(environment: Environment): Option[] {
+function optionsOf(environment: Environment, given: Configuration): Option[] {
   const value = (name: keyof typeof VARIABLES): string | undefined => environment[name] || undefined
-  const kms = value("ENCX_KMS")
-  const alias = value("ENCX_KEK_ALIAS")
-  const pepper = value("ENCX_PEPPER_ALIAS")
-  const store = value("ENCX_SECRETS") ?? kms
-  if (value("ENCX_SECRETS") !== undefined && pepper === undefined) {
-    throw new InvalidConfiguration("Cannot read the environment: ENCX_SECRETS is set, and ENCX_PEPPER_ALIAS is not")
+  const kms = given.kms ?? value("ENCX_KMS")
+  // A URI that names a key names the alias, too.
+  const alias = given.kekAlias ?? value("ENCX_KEK_ALIAS") ?? keyOf(kms)
+  if (kms === undefined || alias === undefined) {
+    const missing = [kms === undefined ? "ENCX_KMS" : [], alias === undefined ? "ENCX_KEK_ALIAS" : []].flat()
+    throw new InvalidConfiguration(
+      (missing as (keyof typeof VARIABLES)[]).map(
+        (name) => `Cannot read the environment: ${name} is not set (${VARIABLES[name]})`,
+      ),
+    )
   }
-  return [
-    ...(kms === undefined ? [] : [withKMSService(kms)]),
-    ...(alias === undefined ? [] : [withKEKAlias(alias)]),
-    ...(pepper === undefined || store === undefined ? [] : [withPepper(store, pepper)]),
-  ]
+  return [withKMSService(kms), withKEKAlias(alias), ...pepperOf(environment, given, kms)]
+}
+
+function pepperOf(environment: Environment, given: Configuration, kms: NonNullable<Configuration["kms"]>): Option[] {
+  if (given.pepper !== undefined) return []
+  const { ENCX_PEPPER_ALIAS: alias, ENCX_SECRETS: store } = environment
+  // Whether a KMS keeps secrets, too, is checked when it is open.
+  if (alias) return [withPepper(store || (kms as ServiceOrURI<SecretManagementService>), alias)]
+  if (!store) return []
+  throw new InvalidConfiguration("Cannot read the environment: ENCX_SECRETS is set, and ENCX_PEPPER_ALIAS is not")
 }

@@ -14,7 +14,6 @@ export type FileSystem = Pick<
   | "fstatSync"
   | "lstatSync"
   | "statSync"
-  | "lstatSync"
   | "readFileSync"
   | "writeSync"
   | "fsyncSync"

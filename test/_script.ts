@@ -20,12 +20,11 @@ export interface ScriptOptions {
   readonly timeoutMs?: number
 }
 
+// A script may lie outside of the project, where Deno would not find what the project's imports mean.
+const CONFIG = fileURLToPath(new URL("../deno.json", import.meta.url))
 // Node strips types by itself from 22.18; Bun always did.
 const RUN: readonly string[] =
-  process.versions["deno"] === undefined
-    ? []
-    : // Named, because a script may lie elsewhere: its packages are those of this checkout.
-      ["run", "-A", "--no-check", "--quiet", `--config=${fileURLToPath(new URL("../deno.json", import.meta.url))}`]
+  process.versions["deno"] === undefined ? [] : ["run", "-A", "--no-check", "--quiet", "--config", CONFIG]
 
 function defined(variables: Readonly<Record<string, string | undefined>>): Record<string, string> {
   const set = Object.entries(variables).filter((each): each is [string, string] => each[1] !== undefined)

@@ -96,6 +96,7 @@ describe("the packed tarball", { skip: elsewhere === undefined ? false : "it is 
     for (const entry of [
       "cli",
       "core",
+      "docs",
       "providers",
       "test/suites",
       "tools",

@@ -180,14 +180,15 @@ class Side<Value extends Destroyable> {
     options: CallOptions,
   ): Promise<Lease<Value>> {
     options.signal?.throwIfAborted()
+    // Before the look-up: what fits no key would only drive out the one that serves all others.
+    if (this.#limits.capacity === 0 || use.bytes > this.#limits.maxBytes || use.messages > this.#limits.maxMessages) {
+      this.#counters.misses++
+      return this.#lend(this.#entry(await fetch(options), true), use)
+    }
     const cached = this.#find(id, use)
     if (cached) {
       this.#counters.hits++
       return this.#lend(cached, use)
-    }
-    if (this.#limits.capacity === 0 || use.bytes > this.#limits.maxBytes || use.messages > this.#limits.maxMessages) {
-      this.#counters.misses++
-      return this.#lend(this.#entry(await fetch(options), true), use)
     }
     return await this.#join(id, use, fetch, options)
   }

@@ -217,7 +217,7 @@ test("Ctrl-C ends with 130 and leaves nothing", async () => {
     const signal = AbortSignal.abort(new Interrupted())
     const ran = await home.encx(["seal", home.write("a", "x")], { signal })
     assert.equal(ran.code, 130)
-    assert.equal(ran.stderr, "encx: interrupted; nothing was left half done\n")
+    assert.equal(ran.stderr, "encx: interrupted; what is there is whole\n")
     assert.deepEqual(home.names(), ["a"])
   } finally {
     home.remove()

@@ -80,7 +80,7 @@ test("Ctrl-C ends one that waits for standard input", { skip: !POSIX }, async ()
     process.kill(child.pid as number, "SIGINT")
     const { code, stdout, stderr } = await done
     assert.deepEqual([code, stdout], [130, ""])
-    assert.match(stderr, /(^|\n)encx: interrupted; nothing was left half done\n$/)
+    assert.match(stderr, /(^|\n)encx: interrupted; what is there is whole\n$/)
     assert.deepEqual(home.names(), [])
   } finally {
     home.remove()
