@@ -46,17 +46,22 @@ export async function newCryptoFromEnv(...options: readonly Option[]): Promise<C
 function optionsOf(environment: Environment, given: Configuration): Option[] {
   const value = (name: keyof typeof VARIABLES): string | undefined => environment[name] || undefined
   const kms = given.kms ?? value("ENCX_KMS")
+  const alias = given.kekAlias ?? value("ENCX_KEK_ALIAS")
   // A URI that names a key names the alias, too.
-  const alias = given.kekAlias ?? value("ENCX_KEK_ALIAS") ?? keyOf(kms)
-  if (kms === undefined || alias === undefined) {
-    const missing = [kms === undefined ? "ENCX_KMS" : [], alias === undefined ? "ENCX_KEK_ALIAS" : []].flat()
+  const named = alias !== undefined || keyOf(kms) !== undefined
+  if (kms === undefined || !named) {
+    const missing = [kms === undefined ? "ENCX_KMS" : [], named ? [] : "ENCX_KEK_ALIAS"].flat()
     throw new InvalidConfiguration(
       (missing as (keyof typeof VARIABLES)[]).map(
         (name) => `Cannot read the environment: ${name} is not set (${VARIABLES[name]})`,
       ),
     )
   }
-  return [withKMSService(kms), withKEKAlias(alias), ...pepperOf(environment, given, kms)]
+  return [
+    withKMSService(kms),
+    ...(alias === undefined ? [] : [withKEKAlias(alias)]),
+    ...pepperOf(environment, given, kms),
+  ]
 }
 
 function pepperOf(environment: Environment, given: Configuration, kms: NonNullable<Configuration["kms"]>): Option[] {
