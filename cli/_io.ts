@@ -20,11 +20,20 @@ export interface IO {
   readonly isTTY: boolean
 }
 
-/** Writes, and waits until it is written. */
+// Deno answers one failed write; a second one is never called back.
+const failed = new WeakMap<Sink, unknown>()
+
+/** Writes, and waits until it is written. What failed once is not tried again. */
 export async function write(sink: Sink, chunk: string | Uint8Array): Promise<void> {
-  await new Promise<void>((resolve, reject) => {
-    sink.write(chunk, (error) => (error ? reject(error) : resolve()))
-  })
+  if (failed.has(sink)) throw failed.get(sink)
+  try {
+    await new Promise<void>((resolve, reject) => {
+      sink.write(chunk, (error) => (error ? reject(error) : resolve()))
+    })
+  } catch (error) {
+    failed.set(sink, error)
+    throw error
+  }
 }
 
 /**

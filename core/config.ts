@@ -40,7 +40,8 @@ export function configFromEnv(environment: Environment = process.env): Option[] 
 
 /** `newCrypto` with the options of the environment; options given here win, and what they name need not be set there. */
 export async function newCryptoFromEnv(...options: readonly Option[]): Promise<Crypto> {
-  return await newCrypto(...optionsOf(process.env, Object.assign({}, ...options)), ...options)
+  const given = options.flatMap((option) => Object.entries(option ?? {})).filter(([, value]) => value !== undefined)
+  return await newCrypto(...optionsOf(process.env, Object.fromEntries(given)), ...options)
 }
 
 function optionsOf(environment: Environment, given: Configuration): Option[] {

@@ -4,6 +4,7 @@ import { readdirSync, readFileSync } from "node:fs"
 import { join } from "node:path"
 import process from "node:process"
 import { describe, it } from "node:test"
+import { type Environment, VARIABLES } from "../core/config.ts"
 import type { KeyManagementService, SecretManagementService } from "../core/contracts.ts"
 import {
   Closed,
@@ -12,6 +13,7 @@ import {
   KMSUnavailable,
   SecretStorageUnavailable,
   UninitializedPepper,
+  UnknownPepper,
 } from "../core/errors.ts"
 import {
   type Configuration,
@@ -204,6 +206,24 @@ describe("newCrypto(): options", () => {
     now = 10
     await crypto.seal(MESSAGE)
     assert.equal(crypto.stats().kms.encryptDEK, 2)
+  })
+
+  it("withDEKCache() keeps the key that all share when a message is too large for any", async () => {
+    const crypto = await newCrypto(
+      withKMSService(await services("app")),
+      withKEKAlias("app"),
+      withDEKCache({ maxBytes: 100 }),
+    )
+    const dekID = async (bytes: number): Promise<string> =>
+      crypto.inspect(await crypto.seal(new Uint8Array(bytes))).dekID
+    const shared = await dekID(40)
+    const own = [await dekID(101), await dekID(1000)]
+    assert.equal(new Set([shared, ...own]).size, 3)
+    assert.equal(await dekID(60), shared, "up to the last byte")
+    const { cache, kms } = crypto.stats()
+    assert.deepEqual([cache.hits, cache.misses, cache.size, kms.encryptDEK], [1, 3, 1, 3])
+    assert.deepEqual(cache.evictions, { age: 0, messages: 0, bytes: 0, capacity: 0, invalidated: 0 })
+    await crypto.close()
   })
 
   it("newCrypto() closes what it opened when it cannot start", async () => {
@@ -425,19 +445,94 @@ describe("configFromEnv()", () => {
   })
 
   it("newCryptoFromEnv() reads process.env, and options given to it win", async () => {
-    const before = { ...process.env }
-    try {
-      process.env["ENCX_KMS"] = "memory://"
-      process.env["ENCX_KEK_ALIAS"] = "app"
-      delete process.env["ENCX_PEPPER_ALIAS"]
+    await withVariables({ ENCX_KMS: "memory://", ENCX_KEK_ALIAS: "app" }, async () => {
       const crypto = await newCryptoFromEnv(ALL, withKEKAlias("other"))
       assert.equal(crypto.alias, "other")
       await crypto.close()
-    } finally {
-      for (const name of ["ENCX_KMS", "ENCX_KEK_ALIAS", "ENCX_PEPPER_ALIAS"]) {
-        if (before[name] === undefined) delete process.env[name]
-        else process.env[name] = before[name]
-      }
-    }
+    })
+  })
+
+  it("newCryptoFromEnv() asks the environment for nothing that is given, and names only what is missing", async () => {
+    const kms = await services("app")
+    const ask = async (...options: Option[]): Promise<void> => await (await newCryptoFromEnv(...options)).close()
+    await withVariables({}, async () => {
+      await ask(withKMSService(kms), withKEKAlias("app"))
+      await ask({ kms, kekAlias: "app" })
+      await assert.rejects(ask(withKMSService(kms)), (error) => {
+        assert.ok(error instanceof InvalidConfiguration)
+        assert.equal(error.problems.length, 1)
+        assert.match(error.message, /ENCX_KEK_ALIAS is not set/)
+        return true
+      })
+      await assert.rejects(ask(withKEKAlias("app")), (error) => {
+        assert.ok(error instanceof InvalidConfiguration)
+        assert.equal(error.problems.length, 1)
+        assert.match(error.message, /ENCX_KMS is not set/)
+        return true
+      })
+    })
+    await withVariables({ ENCX_KEK_ALIAS: "app" }, async () => await ask(withKMSService(kms)))
+    await withVariables({ ENCX_KMS: "memory" }, async () => await ask(withKEKAlias("app"), ALL))
+    await withVariables({ ENCX_SECRETS: "memory" }, async () => {
+      await assert.rejects(ask(withKMSService(kms), withKEKAlias("app")), /ENCX_PEPPER_ALIAS is not/)
+      await ask(withKMSService(kms), withKEKAlias("app"), withPepper(bytes32(1)))
+    })
+  })
+
+  it("newCryptoFromEnv() keeps the pepper of the environment when keys are given", async () => {
+    const [kms, other] = [await services("app"), await services("app")]
+    await (await newCrypto(withKMSService(kms), withKEKAlias("app"), withPepper(kms, "p"), ALL)).close()
+    const given = [withKMSService(kms), withKEKAlias("app")]
+    await withVariables({ ENCX_PEPPER_ALIAS: "p" }, async () => {
+      const [first, second] = [await newCryptoFromEnv(...given), await newCryptoFromEnv(...given)]
+      const hash = await first.hashSecure("password")
+      assert.equal(await second.compareSecureHashAndValue("password", hash), true)
+      const own = await newCryptoFromEnv(...given, withPepper(bytes32(1)))
+      // A pepper that is given wins.
+      await rejectsWith(own.compareSecureHashAndValue("password", hash), UnknownPepper)
+      for (const crypto of [first, second, own]) await crypto.close()
+    })
+    // A store in the environment is not the KMS that is given.
+    await withVariables({ ENCX_PEPPER_ALIAS: "p", ENCX_SECRETS: "memory" }, async () => {
+      await rejectsWith(newCryptoFromEnv(...given), UninitializedPepper)
+    })
+    await withVariables({ ENCX_PEPPER_ALIAS: "p" }, async () => {
+      await rejectsWith(newCryptoFromEnv(withKMSService(other), withKEKAlias("app")), UninitializedPepper)
+    })
+  })
+
+  it("newCryptoFromEnv() takes options that are undefined as newCrypto() does", async () => {
+    const none = undefined as unknown as Option
+    const empty = { kms: undefined, kekAlias: undefined, pepper: undefined } as unknown as Option
+    await withVariables({ ENCX_KMS: "memory", ENCX_KEK_ALIAS: "app", ENCX_PEPPER_ALIAS: "p" }, async () => {
+      const crypto = await newCryptoFromEnv(none, empty, ALL)
+      assert.equal(crypto.alias, "app")
+      assert.match(await crypto.hashSecure("password"), /^\$encx2-argon2id\$/)
+      await crypto.close()
+    })
+    await withVariables({}, async () => {
+      await rejectsWith(newCryptoFromEnv(none, empty), InvalidConfiguration)
+      const crypto = await newCryptoFromEnv(empty, none, withKMSService(await services("app")), withKEKAlias("app"))
+      assert.deepEqual(await crypto.open(await crypto.seal(MESSAGE)), MESSAGE)
+      await crypto.close()
+    })
   })
 })
+
+/** Runs with these variables of encx and no others. */
+async function withVariables(variables: Environment, run: () => Promise<void>): Promise<void> {
+  const before = { ...process.env }
+  const set = (environment: Environment): void => {
+    for (const name of Object.keys(VARIABLES)) {
+      const value = environment[name]
+      if (value === undefined) delete process.env[name]
+      else process.env[name] = value
+    }
+  }
+  try {
+    set(variables)
+    await run()
+  } finally {
+    set(before)
+  }
+}

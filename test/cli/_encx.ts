@@ -17,7 +17,7 @@ export interface Ran {
 
 /** What a run may be given beside its arguments. */
 export interface Given {
-  readonly stdin?: Uint8Array | "silent"
+  readonly stdin?: Uint8Array | AsyncIterable<Uint8Array> | "silent"
   readonly env?: Readonly<Record<string, string>>
   readonly signal?: AbortSignal
   readonly isTTY?: boolean
@@ -85,7 +85,7 @@ export class Home {
     const out = new Collector()
     const err = new Collector()
     const code = await run(argv, {
-      stdin: stdin === "silent" ? SILENT_IO.stdin : chunks(stdin),
+      stdin: stdin === "silent" ? SILENT_IO.stdin : stdin instanceof Uint8Array ? chunks(stdin) : stdin,
       stdout: out,
       stderr: err,
       env: { HOME: this.folder, TMPDIR: this.folder, ...env },
@@ -150,6 +150,17 @@ class Collector {
 
 async function* chunks(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
   for (let at = 0; at < bytes.length; at += 1000) yield bytes.subarray(at, at + 1000)
+}
+
+/** A place where each waits until so many are there. */
+export function meeting(size: number): () => Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>()
+  let there = 0
+  return async () => {
+    there++
+    if (there === size) resolve()
+    await promise
+  }
 }
 
 /** The error that a run printed as JSON. */

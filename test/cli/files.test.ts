@@ -3,7 +3,7 @@ import { chmodSync, statSync, symlinkSync, truncateSync } from "node:fs"
 import process from "node:process"
 import { test } from "node:test"
 import { Interrupted } from "../../cli/_errors.ts"
-import { assertFailed, Home } from "./_encx.ts"
+import { assertFailed, errorOf, Home, meeting } from "./_encx.ts"
 
 const utf8 = (text: string): Uint8Array => new TextEncoder().encode(text)
 const POSIX = process.platform !== "win32"
@@ -95,6 +95,49 @@ test("an existing output is refused without --force, before it is touched", asyn
     assert.match(text.stderr, /^encx: Cannot write ".*a": it exists already\n {2}replace it with --force/)
     await home.ok(["open", `${file}.encx`, "--force"])
     assert.deepEqual(home.read("a"), utf8("new"))
+  } finally {
+    home.remove()
+  }
+})
+
+test("of many that seal into one file at once, one does, and the others leave it alone", async () => {
+  const home = await Home.withKeys()
+  try {
+    const texts = Array.from({ length: 8 }, (_, i) => `text ${i}`)
+    const all = meeting(texts.length)
+    // Whoever reads has found no such file: all find none, and then all write.
+    const late = async function* (text: string): AsyncGenerator<Uint8Array> {
+      await all()
+      yield utf8(text)
+    }
+    const ran = await Promise.all(
+      texts.map((text) => home.encx(["seal", "-", "-o", home.path("one"), "--json"], { stdin: late(text) })),
+    )
+    const winner = texts.filter((_, i) => ran[i]?.code === 0)
+    assert.equal(winner.length, 1)
+    for (const each of ran.filter(({ code }) => code !== 0)) {
+      assertFailed(each, 1, "FILE_EXISTS")
+      assert.match(errorOf(each).message, /^Cannot write ".*one": it exists already$/)
+    }
+    assert.deepEqual(home.names(), ["one"])
+    const { stdout } = await home.ok(["open", home.path("one"), "-o", "-"])
+    assert.deepEqual([stdout], winner)
+  } finally {
+    home.remove()
+  }
+})
+
+test("a file that came while another was sealed stays as it is", async () => {
+  const home = await Home.withKeys()
+  try {
+    const meanwhile = async function* (): AsyncGenerator<Uint8Array> {
+      home.write("one", "of another program")
+      yield utf8("mine")
+    }
+    const ran = await home.encx(["seal", "-", "-o", home.path("one"), "--json"], { stdin: meanwhile() })
+    assertFailed(ran, 1, "FILE_EXISTS")
+    assert.deepEqual(home.read("one"), utf8("of another program"))
+    assert.deepEqual(home.names(), ["one"])
   } finally {
     home.remove()
   }

@@ -1,7 +1,21 @@
 import assert from "node:assert/strict"
+import { lstatSync, symlinkSync } from "node:fs"
+import process from "node:process"
 import { test } from "node:test"
-import { Interrupted } from "../../cli/_errors.ts"
-import { assertFailed, Home, type Ran } from "./_encx.ts"
+import { sql } from "kysely"
+import { withDatabase } from "../../cli/_database.ts"
+import { CommandError, Interrupted } from "../../cli/_errors.ts"
+import { importCSV } from "../../cli/import.ts"
+import {
+  type Crypto,
+  type KeyManagementService,
+  newCrypto,
+  withBootstrap,
+  withKEKAlias,
+  withKMSService,
+} from "../../mod.ts"
+import { memory } from "../../providers/memory.ts"
+import { assertFailed, errorOf, Home, meeting, type Ran, SILENT_IO } from "./_encx.ts"
 
 const CSV = `id,name,email,city,password
 1,Ada, Ada@Example.org,London,correct horse 1
@@ -216,6 +230,113 @@ test("an existing table is refused, and a second one is added", async () => {
   }
 })
 
+test("a table that was dropped can be imported again", async () => {
+  const home = await Home.withKeys()
+  try {
+    assert.equal((await importInto(home, CSV)).code, 0)
+    home.sqlite("db.sqlite", (db) => db.exec("drop table people"))
+    // With other flags: what is found is what the new definition says.
+    const file = home.write("in.csv", "nr,mail\n7,Ada@example.org\n")
+    const flags = ["--table", "people", "--row", "nr", "--index", "mail", "--normalize", "lowercase"]
+    await home.ok(["import", file, "--to", home.path("db.sqlite"), ...flags])
+    const found = await home.ok(["find", home.path("db.sqlite"), "--table", "people", "mail=ADA@example.org", "--json"])
+    assert.deepEqual(JSON.parse(found.stdout).rows, [{ nr: "7", mail: "Ada@example.org" }])
+    assertFailed(await importInto(home, CSV), 1, "TABLE_EXISTS")
+  } finally {
+    home.remove()
+  }
+})
+
+test("of many that import into one new database at once, one does, and the others leave it alone", async () => {
+  const home = new Home()
+  const all = meeting(4)
+  // Whoever asks for a data key has found no such database: all find none, and then all write.
+  const importing = async (name: string): Promise<string> => {
+    const kms = memory()
+    const slow: KeyManagementService = {
+      ...kms,
+      encryptDEK: async (...call) => {
+        await all()
+        return await kms.encryptDEK(...call)
+      },
+    }
+    const crypto: Crypto = await newCrypto(
+      withKMSService(slow),
+      withKEKAlias("app"),
+      withBootstrap({ createKEK: true }),
+    )
+    try {
+      const csv = home.write(`${name}.csv`, `id,name\n${name},Ada\n`)
+      await importCSV(SILENT_IO, crypto, csv, { to: home.path("db.sqlite"), table: "t", row: "id", encrypt: ["name"] })
+      return name
+    } finally {
+      await crypto.close()
+    }
+  }
+  try {
+    const ended = await Promise.allSettled(["a", "b", "c", "d"].map(importing))
+    const winners = ended.flatMap((each) => (each.status === "fulfilled" ? [each.value] : []))
+    assert.equal(winners.length, 1)
+    for (const each of ended) {
+      if (each.status === "fulfilled") continue
+      assert.ok(each.reason instanceof CommandError, String(each.reason))
+      assert.equal(each.reason.code, "FILE_EXISTS")
+    }
+    const rows = home.sqlite("db.sqlite", (db) => db.prepare("select id from t").all())
+    assert.deepEqual(
+      rows.map(({ id }) => id),
+      winners,
+    )
+    assert.deepEqual(home.names(), ["a.csv", "b.csv", "c.csv", "d.csv", "db.sqlite"])
+  } finally {
+    home.remove()
+  }
+})
+
+const NO_LINKS = process.platform === "win32" ? "symbolic links need a right on Windows" : false
+
+test("a database behind a link to nothing is refused, and nothing is made there", { skip: NO_LINKS }, async () => {
+  const home = await Home.withKeys()
+  try {
+    symlinkSync(home.path("none.sqlite"), home.path("db.sqlite"))
+    assertFailed(await importInto(home, CSV), 1, "FILE_NOT_FOUND")
+    const db = home.path("db.sqlite")
+    assertFailed(await home.encx(["find", db, "--table", "people", "email=x", "--json"]), 1, "FILE_NOT_FOUND")
+    assertFailed(await home.encx(["rewrap", db, "--table", "people", "--json"]), 1, "FILE_NOT_FOUND")
+    assert.ok(lstatSync(db).isSymbolicLink())
+    assert.deepEqual(home.names(), ["db.sqlite", "in.csv"])
+  } finally {
+    home.remove()
+  }
+})
+
+test("a full disk is called full, and the database is as it was", async () => {
+  const home = new Home()
+  try {
+    home.sqlite("db.sqlite", (db) => db.exec("create table mine (a); insert into mine values (1)"))
+    const before = home.read("db.sqlite")
+    // SQLite's own limit fails as the disk does: with SQLITE_FULL, and the transaction gone.
+    const failing = withDatabase(home.path("db.sqlite"), async (db) => {
+      await sql`pragma max_page_count = 4`.execute(db)
+      await db.transaction().execute(async (transaction) => {
+        for (let i = 0; i < 10; i++)
+          await transaction
+            .insertInto("mine")
+            .values({ a: new Uint8Array(4096) })
+            .execute()
+      })
+    })
+    const error = await failing.catch((reason: unknown) => reason)
+    assert.ok(error instanceof CommandError, String(error))
+    assert.equal(error.code, "DATABASE_ERROR")
+    assert.match(error.message, /^Cannot use the database ".*db\.sqlite": database or disk is full$/)
+    assert.deepEqual(home.read("db.sqlite"), before)
+    assert.deepEqual(home.names(), ["db.sqlite"])
+  } finally {
+    home.remove()
+  }
+})
+
 test("a header of any words is a column", async () => {
   const home = await Home.withKeys()
   try {
@@ -262,6 +383,35 @@ test("Ctrl-C leaves no database, and an existing one as it was", async () => {
     assert.equal((await importing()).code, 130)
     assert.deepEqual(home.read("db.sqlite"), before)
     assert.deepEqual(home.names(), ["db.sqlite", "in.csv"])
+  } finally {
+    home.remove()
+  }
+})
+
+test("names that cannot be read, and a delimiter that delimits nothing, are wrong usage", async () => {
+  const home = await Home.withKeys()
+  try {
+    const base = ["import", home.write("in.csv", "id\tname\n1\tAda, Countess\n"), "--to", home.path("db.sqlite")]
+    const flags = ["--table", "t", "--row", "id"]
+    for (const name of ['"a', "a\nb", "name\r\nid", '"na"me']) {
+      for (const flag of ["--encrypt", "--index", "--hash", "--plain", "--normalize"]) {
+        const ran = await home.encx([...base, ...flags, flag, name, "--json"])
+        assertFailed(ran, 2, "USAGE")
+        assert.match(errorOf(ran).message, /it is not names with commas between them$/)
+      }
+    }
+    for (const sign of ["", '"', "\n", "\r\n"]) {
+      const ran = await home.encx([...base, ...flags, "--encrypt", "name", "--delimiter", sign, "--json"])
+      assertFailed(ran, 2, "USAGE")
+      assert.match(errorOf(ran).message, /^Cannot use the delimiter/)
+    }
+    assert.deepEqual(home.names(), ["in.csv"])
+    for (const [i, sign] of ["\\t", "\t"].entries()) {
+      const table = `t${i}`
+      await home.ok([...base, "--table", table, "--row", "id", "--index", "name", "--delimiter", sign])
+      const found = await home.ok(["find", home.path("db.sqlite"), "--table", table, "name=Ada, Countess", "--json"])
+      assert.deepEqual(JSON.parse(found.stdout).rows, [{ id: "1", name: "Ada, Countess" }])
+    }
   } finally {
     home.remove()
   }

@@ -31,6 +31,22 @@ test("keys create --no-pepper makes the key alone, and later what is missing", a
   }
 })
 
+test("keys create makes no key under a name that its secrets could not have", async () => {
+  const home = new Home()
+  try {
+    for (const argv of [["my key"], ["schlüssel"], ["a..b"], ["app", "--pepper-alias", "my pepper"]]) {
+      assertFailed(await home.encx(["keys", "create", ...argv, "--json"]), 1, "INVALID_INPUT")
+      assert.equal(home.exists(".encx/keys.json"), false, argv.join(" "))
+    }
+    const alone = JSON.parse((await home.ok(["keys", "create", "my key", "--no-pepper", "--json"])).stdout)
+    assert.deepEqual(alone, { alias: "my key", created: ["key"] })
+    const beside = JSON.parse((await home.ok(["keys", "create", "my key", "--pepper-alias", "p", "--json"])).stdout)
+    assert.deepEqual(beside.created, ["pepper", "index root"])
+  } finally {
+    home.remove()
+  }
+})
+
 test("keys list shows versions, and rotate adds one that older data still opens with", async () => {
   const home = await Home.withKeys()
   try {
