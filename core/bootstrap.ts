@@ -75,8 +75,11 @@ export async function loadPeppers(source: ResolvedSecret, create: boolean, ask: 
   }
   await ask()
   const pepper = randomBytes(PEPPER_LENGTH)
-  await unlessThere(store.storePepper(alias, pepper), SecretExists)
-  wipe(pepper)
+  try {
+    await unlessThere(store.storePepper(alias, pepper), SecretExists)
+  } finally {
+    wipe(pepper)
+  }
   // Whoever was first, what the store holds now is the pepper.
   return await read()
 }
@@ -102,9 +105,12 @@ export async function loadIndexRoot(
   if (found || !create) return found
   const key = await dataKeys.keyring.generate()
   const root = randomBytes(32)
-  await unlessThere(store.storeIndexRoot(alias, sealWith(key, root, encodeContext(INDEX_ROOT_CONTEXT))), SecretExists)
-  wipe(root)
-  key.destroy()
+  try {
+    await unlessThere(store.storeIndexRoot(alias, sealWith(key, root, encodeContext(INDEX_ROOT_CONTEXT))), SecretExists)
+  } finally {
+    wipe(root)
+    key.destroy()
+  }
   return await read()
 }
 

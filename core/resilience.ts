@@ -90,10 +90,14 @@ const MAX_CIRCUITS = 1_000
  * @internal
  */
 export function resilient(failures: Failures, options: ResilienceOptions = {}): Resilience {
-  const limits = { ...LIMITS, ...options }
+  const limits = {
+    attempts: options.attempts ?? LIMITS.attempts,
+    requestTimeoutMs: options.requestTimeoutMs ?? LIMITS.requestTimeoutMs,
+    deadlineMs: options.deadlineMs ?? LIMITS.deadlineMs,
+  }
   const { clock = performance, random = uniform } = options
   const breaker = options.breaker === false ? undefined : { ...BREAKER, ...options.breaker }
-  check({ attempts: limits.attempts, requestTimeoutMs: limits.requestTimeoutMs, deadlineMs: limits.deadlineMs })
+  check(limits)
   if (breaker) check({ ...breaker })
   const budget = new Budget()
   const circuits = new Map<string, Circuit>()

@@ -38,10 +38,12 @@ export function sameKey(a: string, b: string): boolean {
   return one.resource === other.resource && one.account === other.account && one.partition === other.partition
 }
 
-/** Whether the key that answered is the one that was asked; which key an alias stands for, KMS alone knows. */
+/** Whether the key that answered is the one that was asked; which key an alias of that place stands for, KMS alone knows. */
 export function answers(asked: string, answered: string): boolean {
   const arn = parseARN(answered)
   if (!arn?.resource.startsWith("key/")) return false
+  const alias = isAlias(asked) ? parseARN(asked) : undefined
+  if (alias) return alias.region === arn.region && alias.account === arn.account && alias.partition === arn.partition
   if (isAlias(asked)) return true
   return asked.startsWith("arn:") ? sameKey(asked, answered) : arn.resource === `key/${asked}`
 }

@@ -100,9 +100,9 @@ export function secretDeleted(path: string, operation: string, cause?: unknown):
 function kindOf(error: SDKError, command: string): Kind {
   const name = (error.name ?? "").replace(/^.*#/, "").replace(/Exception$/, "")
   const message = error.message ?? ""
-  // Whoever may not is told so; otherwise it is the ciphertext that is of no key here, or of none at all: «The ciphertext refers to a
-  // customer master key that does not exist, does not exist in this region, or you are not allowed to access».
-  if (name === "AccessDenied" && DECRYPTING.includes(command) && !/not authorized/i.test(message)) return undecryptable
+  // Of a ciphertext that is of no key here, or of none at all, KMS says: «The ciphertext refers to a customer master key that does not
+  // exist, does not exist in this region, or you are not allowed to access». Whatever else is denied is a matter of policies.
+  if (name === "AccessDenied" && DECRYPTING.includes(command) && OF_CIPHERTEXTS.test(message)) return undecryptable
   const named = MESSAGES.find(([names, words]) => names.includes(name) && words.test(message))?.[2] ?? NAMES[name]
   if (named) return named
   if (/region is missing|region not accepted: region=""/i.test(message)) return noRegion
@@ -116,7 +116,8 @@ function kindOf(error: SDKError, command: string): Kind {
 const failure = ({ service, operation, error }: Failed, hint?: string): ProviderFailure => ({
   provider: service.provider,
   operation,
-  cause: error,
+  // JSON.parse() quotes what it stumbles on, which may be the secret.
+  ...(error.name === "SyntaxError" ? {} : { cause: error }),
   ...(hint === undefined ? {} : { hint }),
 })
 const quoted = ({ service, target }: Failed): string => `the ${service.keeps} "${target}"`
@@ -331,6 +332,8 @@ const NAMES = table(
 )
 
 const DECRYPTING: readonly string[] = ["Decrypt", "ReEncrypt"]
+/** Or no words at all, which is what emulators say: the SDK then puts its own. */
+const OF_CIPHERTEXTS = /^the ciphertext refers to|^(UnknownError)?$/i
 
 /** Names that stand for several things, told apart by AWS's words. */
 const MESSAGES: readonly (readonly [readonly string[], RegExp, Kind])[] = [

@@ -47,7 +47,9 @@ function awsOptions({ scheme, query }: ProviderURI): AWSOptions {
   const texts = TEXTS.flatMap((name) => (query.has(name) ? [[name, query.get(name)]] : []))
   if (texts.some(([, value]) => value === ""))
     throw new InvalidConfiguration(`Cannot use a ${scheme}: URI: a query parameter is empty`)
-  return { ...Object.fromEntries(texts), ...Object.fromEntries(SWITCHES.map((name) => [name, flag(query.get(name))])) }
+  // A switch that is not named is not off: AWS_USE_FIPS_ENDPOINT and profiles set it, too.
+  const switches = SWITCHES.flatMap((name) => (query.has(name) ? [[name, flag(query.get(name))]] : []))
+  return { ...Object.fromEntries(texts), ...Object.fromEntries(switches) }
 }
 
 /** The value of a switch. */

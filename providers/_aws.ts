@@ -169,11 +169,11 @@ export class Connection {
     const configuration = this.#configuration(handler.NodeHttpHandler)
     const client = new Client(configuration)
     const region = await client.config?.region?.()
-    const { endpoint } = this.#options
+    const { endpoint, allowInsecure } = this.#options
     if (typeof endpoint !== "function" || region === undefined) return { client, commands, region }
     client.destroy?.()
     const found = endpoint(region)
-    checkURL(this.service, found)
+    checkURL(this.service, found, allowInsecure)
     const here = { ...this.#configuration(handler.NodeHttpHandler), region, endpoint: found }
     return { client: new Client(here), commands, region }
   }

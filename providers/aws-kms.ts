@@ -10,11 +10,11 @@ import { abytes, ascii, base64, copyOf, fromBase64, latin1, wipe } from "../core
 import type { CallOptions, Context, Diagnosis, KeyManagementService, WrappedDEK } from "../core/contracts.ts"
 import {
   DecryptionFailed,
+  EncxError,
   InvalidConfiguration,
   InvalidFormat,
   KeyExists,
   KeyNotFound,
-  KMSError,
   KMSUnavailable,
   type ProviderFailure,
 } from "../core/errors.ts"
@@ -192,21 +192,23 @@ export function awsKMS(options: AWSKMSOptions = {}): AWSKMS {
       read: () => undefined,
     })
 
-  const createAlias = async (alias: string, keyID: string): Promise<void> => {
-    try {
-      await connection.send({
-        operation: "createKey",
-        command: "CreateAlias",
-        target: alias,
-        input: { AliasName: alias, TargetKeyId: keyID },
-        read: () => undefined,
-      })
-    } catch (error) {
-      // When its answer is lost, the alias may be there all the same, and a second attempt finds it taken: by this key.
-      if (!(error instanceof KeyExists || error instanceof KMSUnavailable)) throw error
-      const now = await describe(alias, "createKey").catch(() => undefined)
-      if (now?.Arn !== keyID) throw error
-    }
+  const createAlias = (alias: string, keyID: string): Promise<void> =>
+    connection.send({
+      operation: "createKey",
+      command: "CreateAlias",
+      target: alias,
+      input: { AliasName: alias, TargetKeyId: keyID },
+      read: () => undefined,
+    })
+
+  /** Whether an alias that could not be made stands for the key all the same; `undefined` where KMS does not say. */
+  const standsFor = async (alias: string, keyID: string, error: unknown): Promise<boolean | undefined> => {
+    // When its answer is lost, the alias may be there, and a second attempt finds it taken: by this key.
+    if (!(error instanceof KeyExists || error instanceof KMSUnavailable)) return false
+    return await describe(alias, "createKey").then(
+      ({ Arn }) => Arn === keyID,
+      () => undefined,
+    )
   }
 
   const kms: AWSKMS = {
@@ -342,6 +344,14 @@ export function awsKMS(options: AWSKMSOptions = {}): AWSKMS {
         await createAlias(name, keyID)
         return keyID
       } catch (error) {
+        const named = await standsFor(name, keyID, error)
+        if (named) return keyID
+        // A key that may bear the alias may have wrapped something by now.
+        if (named === undefined)
+          throw withHint(
+            error,
+            `the key "${keyID}" was made, and KMS does not say whether "${name}" stands for it: look, and if not, schedule its deletion`,
+          )
         const left = await discard(keyID).then(
           () => false,
           () => true,
@@ -410,9 +420,9 @@ function pairs(name: string, context: Context): object {
 }
 
 function withHint(error: unknown, more: string): unknown {
-  if (!(error instanceof KMSError)) return error
+  if (!(error instanceof EncxError)) return error
   const hint = error.hint === undefined ? more : `${error.hint}; ${more}`
-  const Same = error.constructor as new (message: string, failure: ProviderFailure) => KMSError
+  const Same = error.constructor as new (message: string, failure: ProviderFailure) => EncxError
   return new Same(error.message, { provider: PROVIDER, operation: "createKey", hint, cause: error })
 }
 

@@ -143,7 +143,12 @@ export function awsSecretsManager(options: AWSSecretsManagerOptions = {}): AWSSe
         const values: SecretVersion[] = []
         // One after the other: when one fails, none of the others goes on behind the caller's back.
         for (const [stage, version] of found) {
-          values.push({ version, stage, value: await fetchValue(path, version, operation, options) })
+          const value = await fetchValue(path, version, operation, options).catch((error: unknown) => {
+            // Secrets Manager labels a version when a rotation begins; it gets its value later.
+            if (stage === "pending" && error instanceof SecretNotFound) return undefined
+            throw error
+          })
+          if (value) values.push({ version, stage, value })
         }
         return values
       } catch (error) {

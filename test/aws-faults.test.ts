@@ -2,6 +2,7 @@ import assert from "node:assert/strict"
 import process from "node:process"
 import { after, afterEach, before, describe, it } from "node:test"
 import { setTimeout as sleep } from "node:timers/promises"
+import { inspect } from "node:util"
 import * as errors from "../core/errors.ts"
 import { type AWSKMS, type AWSKMSOptions, awsKMS } from "../providers/aws-kms.ts"
 import { type AWSSecretsManager, awsSecretsManager } from "../providers/aws-secrets-manager.ts"
@@ -19,6 +20,8 @@ import { bytes32 } from "./suites/_assert.ts"
 
 const REGION = "eu-west-1"
 const CONTEXT = { purpose: "encx.v2.dek" }
+/** What is asked once and is to succeed is given time. */
+const patient = { requestTimeoutMs: 2_000, deadlineMs: 10_000 }
 const ATTEMPTS = 3
 const REQUEST_TIMEOUT_MS = 300
 const DEADLINE_MS = 1_500
@@ -285,7 +288,7 @@ describe("AWS out of order", needsServer("moto"), () => {
     assert.equal(proxy.count("CreateKey"), 1)
     proxy.forget()
     proxy.fault = { kind: "silence", forward: true, operation: "CreateAlias", times: 1 }
-    await lent(kmsAt(), async (kms) => {
+    await lent(kmsAt(patient), async (kms) => {
       const made = await kms.createKey("found")
       assert.equal(await kms.getKeyID("found"), made)
     })
@@ -295,7 +298,7 @@ describe("AWS out of order", needsServer("moto"), () => {
   it("createKey() takes back the key that it can give no alias", async () => {
     proxy.forget()
     proxy.fault = { kind: "error", name: "AccessDeniedException", operation: "CreateAlias" }
-    await lent(kmsAt(), async (kms) => {
+    await lent(kmsAt(patient), async (kms) => {
       const error = await errorOf(kms.createKey("denied"))
       assert.match(error.hint ?? "", /kms:CreateAlias/)
       assert.deepEqual([proxy.count("CreateKey"), proxy.count("ScheduleKeyDeletion")], [1, 1])
@@ -307,6 +310,37 @@ describe("AWS out of order", needsServer("moto"), () => {
       assert.match(left.hint ?? "", /arn:aws:kms:eu-west-1:.*has no alias: schedule its deletion/)
     })
     proxy.fault = undefined
+  })
+
+  it("createKey() keeps a key of which KMS does not say whether it has the alias", async () => {
+    proxy.forget()
+    await lent(kmsAt({ ...patient, attempts: 1 }), async (kms) => {
+      proxy.fault = [
+        { kind: "silence", forward: true, operation: "CreateAlias" },
+        { kind: "status", status: 503, operation: "DescribeKey", after: 1 },
+      ]
+      const error = await errorOf(kms.createKey("doubtful"))
+      assert.equal(error.code, "KMS_UNAVAILABLE")
+      assert.match(error.hint ?? "", /arn:aws:kms:eu-west-1:.*does not say whether "alias\/doubtful" stands for it/)
+      assert.equal(proxy.count("ScheduleKeyDeletion"), 0)
+      proxy.fault = undefined
+      assert.ok(error.hint?.includes(await kms.getKeyID("doubtful")))
+    })
+  })
+
+  it("decryptDEK() tells what a policy denies from a ciphertext that is of no key", async () => {
+    await lent(kmsAt(patient), async (kms) => {
+      const { plaintext: _, ...wrapped } = await kms.generateDEK(keyID, CONTEXT)
+      for (const [message, code] of [
+        ["Access to KMS is not allowed", "ACCESS_DENIED"],
+        ["User: arn:aws:iam::1:user/a is not authorized to perform: kms:Decrypt", "ACCESS_DENIED"],
+        ["The ciphertext refers to a customer master key that does not exist", "DECRYPTION_FAILED"],
+      ] as const) {
+        proxy.fault = { kind: "error", name: "AccessDeniedException", operation: "Decrypt", message }
+        assert.equal((await errorOf(kms.decryptDEK(wrapped, CONTEXT))).code, code, message)
+      }
+      proxy.fault = undefined
+    })
   })
 
   // --- Secrets ---
@@ -349,6 +383,38 @@ describe("AWS out of order", needsServer("moto"), () => {
       })
     }
     await lent(secretsAt(), async (secrets) => assert.equal(await secrets.pepperExists("app"), true))
+  })
+
+  it("getPepper() gives the current version when a rotation has begun and has no value yet", async () => {
+    await lent(secretsAt(), async (secrets) => {
+      await secrets.storePepper("rotating", bytes32(4))
+      const begun = { "11111111-2222-3333-4444-555555555555": ["AWSPENDING"] }
+      proxy.fault = {
+        kind: "rewrite",
+        operation: "DescribeSecret",
+        body: (answer) => ({
+          ...answer,
+          VersionIdsToStages: { ...(answer["VersionIdsToStages"] as object), ...begun },
+        }),
+      }
+      assert.deepEqual(
+        (await secrets.getPepper("rotating")).map(({ stage }) => stage),
+        ["current"],
+      )
+      proxy.fault = undefined
+    })
+  })
+
+  it("awsSecretsManager() repeats nothing of an answer that it cannot read", async () => {
+    await lent(secretsAt(), async (secrets) => {
+      await secrets.storePepper("quoted", bytes32(5))
+      const type = "application/x-amz-json-1.1"
+      proxy.fault = { kind: "content-type", type, operation: "GetSecretValue", body: "c2VjcmV0".repeat(4) }
+      const error = await errorOf(secrets.getPepper("quoted"))
+      assert.equal(error.code, "SECRET_STORAGE_UNAVAILABLE")
+      assert.doesNotMatch(inspect(error, { depth: 9, showHidden: true }), /c2Vj/)
+      proxy.fault = undefined
+    })
   })
 
   it("storePepper() knows its own pepper when the answer was lost", async () => {

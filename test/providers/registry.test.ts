@@ -4,7 +4,9 @@ import process from "node:process"
 import { describe, it } from "node:test"
 import { inspect } from "node:util"
 import { InvalidConfiguration } from "../../core/errors.ts"
+import { parseURI } from "../../core/uri.ts"
 import { newCrypto, withBootstrap, withKEKAlias, withKMSService, withPepper, withRegistry } from "../../mod.ts"
+import { kmsOptions } from "../../providers/_aws-uri.ts"
 import { memory } from "../../providers/memory.ts"
 import { createRegistry, type ProviderURI } from "../../providers/registry.ts"
 import { inFolder } from "./_files.ts"
@@ -38,6 +40,13 @@ describe("createRegistry()", () => {
       assert.equal((await registry.open(uri)).provider, provider, uri)
     }
     assert.deepEqual(registry.schemes, ["arn", "aws-kms", "awskms", "awssecretsmanager", "env", "local", "memory"])
+  })
+
+  it("open() leaves a switch that the URI does not name to the environment", () => {
+    const named = (uri: string) => kmsOptions(parseURI(uri))
+    assert.deepEqual(named("awskms:///alias/app?region=eu-west-1"), { region: "eu-west-1" })
+    assert.deepEqual(named("awskms:///alias/app?useFipsEndpoint=false"), { useFipsEndpoint: false })
+    assert.deepEqual(named("awskms:///alias/app?useFipsEndpoint=true"), { useFipsEndpoint: true })
   })
 
   it("open() splits a URI and decodes its parts, once", async () => {
