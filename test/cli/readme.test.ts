@@ -27,9 +27,10 @@ test("the commands of the README run as they stand there", {
     for (const line of commands()) {
       const { code, stdout, stderr } = await shell(home, line)
       assert.equal(code, 0, `${line}\n${stdout}${stderr}`)
-      output[line.split(" ").slice(0, 2).join(" ")] = stdout
+      const verb = line.split(" ").slice(0, 2).join(" ")
+      output[verb] = (output[verb] ?? "") + stdout
     }
-    const verbs = ["keys", "seal", "open", "import", "find", "inspect"]
+    const verbs = ["keys", "seal", "open", "import", "find", "inspect", "pepper", "doctor"]
     for (const verb of verbs) assert.ok(output[`encx ${verb}`], verb)
     assert.match(output["encx import"] ?? "", /^Imported 1000 rows /)
     assert.match(output["encx find"] ?? "", /Person\.1@example\.org/)
