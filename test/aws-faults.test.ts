@@ -7,6 +7,7 @@ import * as errors from "../core/errors.ts"
 import { type AWSKMS, type AWSKMSOptions, awsKMS } from "../providers/aws-kms.ts"
 import { type AWSSecretsManager, awsSecretsManager } from "../providers/aws-secrets-manager.ts"
 import { CREDENTIALS, lent } from "./_aws.ts"
+import { within } from "./_within.ts"
 import {
   type AwsErrorName,
   type Fault,
@@ -95,7 +96,7 @@ const NAMED: Partial<Record<AwsErrorName, Expected>> = {
 
 async function until(holds: () => boolean, what: () => string): Promise<void> {
   for (const start = performance.now(); !holds(); await sleep(10))
-    if (performance.now() - start > 2_000) assert.fail(what())
+    if (performance.now() - start > 10_000) assert.fail(what())
 }
 
 async function errorOf(call: Promise<unknown>): Promise<errors.EncxError> {
@@ -151,16 +152,13 @@ describe("AWS out of order", needsServer("moto"), () => {
     proxy.fault = fault
     const timers = process.getActiveResourcesInfo?.().filter((name) => name === "Timeout").length ?? 0
     const kms = kmsAt(options)
-    const start = performance.now()
-    const call = kms.generateDEK(keyID, CONTEXT)
+    const call = () => kms.generateDEK(keyID, CONTEXT)
     if (expected === "succeeds") {
-      assert.equal((await call).plaintext.length, 32)
+      assert.equal((await call()).plaintext.length, 32)
     } else {
-      const error = await errorOf(call)
-      const wall = performance.now() - start
+      const error = await errorOf(within(DEADLINE_MS * 1.1, call))
       assert.equal(error.code, expected.code, `${error.message} ${String(error.cause)}`)
       assert.equal(error.retryable, ["KMS_UNAVAILABLE", "BUSY"].includes(expected.code))
-      assert.ok(wall <= DEADLINE_MS * 1.1, `${wall} ms`)
       assert.equal(proxy.count(), expected.attempts)
       if (expected.says) assert.match(`${error.message}\n${error.hint ?? ""}`, expected.says)
       assert.doesNotMatch(`${error.message} ${error.hint}`, new RegExp(CREDENTIALS.secretAccessKey))
@@ -194,10 +192,9 @@ describe("AWS out of order", needsServer("moto"), () => {
     proxy.forget()
     for (const endpoint of [proxy.url.replace("http:", "https:"), "https://kms.nowhere.invalid"]) {
       await lent(kmsAt({ endpoint }), async (kms) => {
-        const start = performance.now()
-        const error = await errorOf(kms.generateDEK(keyID, CONTEXT))
+        const error = await errorOf(within(DEADLINE_MS * 1.1, () => kms.generateDEK(keyID, CONTEXT)))
         assert.equal(error.code, "KMS_UNAVAILABLE", String(error.cause))
-        assert.ok(error.retryable && performance.now() - start <= DEADLINE_MS * 1.1)
+        assert.ok(error.retryable)
       })
     }
     assert.equal(proxy.count(), 0)
@@ -214,11 +211,11 @@ describe("AWS out of order", needsServer("moto"), () => {
     const kms = kmsAt()
     const reason = new Error("this caller left")
     const leaving = new AbortController()
-    const call = kms.generateDEK(keyID, CONTEXT, { signal: leaving.signal })
     setTimeout(() => leaving.abort(reason), 50)
-    const start = performance.now()
-    await assert.rejects(call, reason)
-    assert.ok(performance.now() - start < 250)
+    await assert.rejects(
+      within(250, () => kms.generateDEK(keyID, CONTEXT, { signal: leaving.signal })),
+      reason,
+    )
     await until(
       () => proxy.sockets.open === 0,
       () => "the connection is open",

@@ -4,6 +4,7 @@ import { setTimeout as sleep, setImmediate as turn } from "node:timers/promises"
 import fc from "fast-check"
 import { AccessDenied, InvalidConfiguration, KMSUnavailable } from "../core/errors.ts"
 import { type Resilience, type ResilienceOptions, resilient } from "../core/resilience.ts"
+import { within } from "./_within.ts"
 
 const about = { provider: "test", operation: "ask" }
 const unavailable = (state: string, cause?: unknown): KMSUnavailable =>
@@ -110,43 +111,38 @@ describe("resilient()", () => {
         asked.call("key", "ask", () => Promise.reject(error("503"))),
         KMSUnavailable,
       )
-      const wall = performance.now() - start
-      assert.ok(wall >= pauses - 5 && wall < pauses + 300, `${wall} ms`)
+      assert.ok(performance.now() - start >= pauses - 5)
     }
   })
 
   it("call() ends an attempt at its time-out, and the whole at its deadline, with no timer left", async () => {
     const before = timers()
     const operation = counted((_attempt, signal) => never(signal))
-    let start = performance.now()
+    const start = performance.now()
     await assert.rejects(
       resilience({ requestTimeoutMs: 50 }).call("key", "ask", operation.run),
       /did not answer within 50 ms/,
     )
-    let wall = performance.now() - start
-    assert.ok(operation.attempts === 3 && wall >= 145 && wall < 250, `${operation.attempts} in ${wall} ms`)
+    assert.equal(operation.attempts, 3)
+    assert.ok(performance.now() - start >= 145)
 
     // One that is deaf to its signal ends all the same.
     const deaf = counted(() => sleep(2_000, undefined, { ref: false }))
-    start = performance.now()
+    const limited = resilience({ requestTimeoutMs: 400, deadlineMs: 500 })
     await assert.rejects(
-      resilience({ requestTimeoutMs: 400, deadlineMs: 500 }).call("key", "ask", deaf.run),
+      within(550, () => limited.call("key", "ask", deaf.run)),
       KMSUnavailable,
     )
-    wall = performance.now() - start
-    assert.ok(wall <= 550, `${wall} ms`)
     await turn()
     assert.ok(timers() <= before + 2, "the two deaf ones wait; no other timer does")
   })
 
   it("call() does not begin a pause that would outlast the deadline", async () => {
-    const start = performance.now()
     const asked = resilience({ deadlineMs: 300, random: () => 0.999 })
     await assert.rejects(
-      asked.call("key", "ask", () => Promise.reject(throttling())),
+      within(200, () => asked.call("key", "ask", () => Promise.reject(throttling()))),
       /asked too often/,
     )
-    assert.ok(performance.now() - start < 200)
   })
 
   it("call() rejects with the signal's reason, at once, in an attempt and in a pause, and runs nothing when it was aborted before", async () => {
@@ -156,13 +152,13 @@ describe("resilient()", () => {
     assert.equal(none.attempts, 0)
     for (const run of [never, () => sleep(5_000, undefined, { ref: false }), () => Promise.reject(throttling())]) {
       const leaving = new AbortController()
-      const start = performance.now()
-      const call = resilience({ random: () => 0.999 }).call("key", "ask", run as () => Promise<void>, {
-        signal: leaving.signal,
-      })
       setTimeout(() => leaving.abort(reason), 30)
-      await assert.rejects(call, reason)
-      assert.ok(performance.now() - start < 300)
+      const { signal } = leaving
+      const asked = resilience({ random: () => 0.999 })
+      await assert.rejects(
+        within(300, () => asked.call("key", "ask", run as () => Promise<void>, { signal })),
+        reason,
+      )
     }
   })
 

@@ -456,11 +456,11 @@ test("rewrap() refuses an envelope when the context, the key or the body is anot
   await opensTo(crypto, await crypto.rewrap(envelope, CONTEXT), Uint8Array.of(7))
   const spliced = concat(split(envelope).header, split(other).body)
   for (const call of [
-    crypto.rewrap(envelope, { tenant: "acme" }),
-    crypto.rewrap(await planted(a, envelope), CONTEXT),
-    crypto.rewrap(spliced, CONTEXT),
+    () => crypto.rewrap(envelope, { tenant: "acme" }),
+    async () => crypto.rewrap(await planted(a, envelope), CONTEXT),
+    () => crypto.rewrap(spliced, CONTEXT),
   ]) {
-    assert.ok((await refusal(call)) instanceof DecryptionFailed)
+    assert.ok((await refusal(call())) instanceof DecryptionFailed)
   }
 })
 

@@ -95,8 +95,8 @@ describe("awsKMS() over moto", needsServer("moto"), () => {
       const arn = await kms.createKey(newAlias())
       for (const name of [arn, arn.replace(/key\/.*$/, "alias/app")]) {
         await lent(kmsAt({ region: "us-east-1" }), async (elsewhere) => {
-          for (const call of [elsewhere.getKeyID(name), elsewhere.encryptDEK(name, bytes32(1), {})]) {
-            const error = await errorOf(call)
+          for (const call of [() => elsewhere.getKeyID(name), () => elsewhere.encryptDEK(name, bytes32(1), {})]) {
+            const error = await errorOf(call())
             assert.ok(error instanceof InvalidConfiguration)
             assert.match(error.message, /"eu-west-1".*"us-east-1"/)
             assert.match(error.hint ?? "", /AWS_REGION=eu-west-1/)
@@ -225,11 +225,11 @@ describe("awsKMS() over ministack", needsServer("ministack"), () => {
       ] as const) {
         await asRoot(command, { KeyId: keyID })
         for (const call of [
-          kms.encryptDEK(keyID, bytes32(1), CONTEXT),
-          kms.generateDEK(keyID, CONTEXT),
-          kms.decryptDEK(wrapped, CONTEXT),
+          () => kms.encryptDEK(keyID, bytes32(1), CONTEXT),
+          () => kms.generateDEK(keyID, CONTEXT),
+          () => kms.decryptDEK(wrapped, CONTEXT),
         ]) {
-          const error = await errorOf(call)
+          const error = await errorOf(call())
           assert.ok(error instanceof KeyDisabled, String(error))
           assert.match(error.message, state)
           assert.ok(error.hint)
@@ -246,10 +246,10 @@ describe("awsKMS() over ministack", needsServer("ministack"), () => {
     await lent(kmsAt({ credentials }), async (kms) => {
       const { plaintext: _, ...wrapped } = await kms.generateDEK(keyID, CONTEXT)
       for (const [action, call] of [
-        ["kms:Decrypt", kms.decryptDEK(wrapped, CONTEXT)],
-        ["kms:Encrypt", kms.encryptDEK(keyID, bytes32(1), CONTEXT)],
+        ["kms:Decrypt", () => kms.decryptDEK(wrapped, CONTEXT)],
+        ["kms:Encrypt", () => kms.encryptDEK(keyID, bytes32(1), CONTEXT)],
       ] as const) {
-        const error = await errorOf(call)
+        const error = await errorOf(call())
         assert.ok(error instanceof AccessDenied, String(error))
         assert.ok(!error.retryable)
         assert.equal(
