@@ -5,8 +5,9 @@
  */
 import process from "node:process"
 import type { SecretManagementService } from "./contracts.ts"
-import { type Crypto, newCrypto } from "./crypto.ts"
+import type { Crypto } from "./crypto.ts"
 import { InvalidConfiguration } from "./errors.ts"
+import { newCrypto } from "./new-crypto.ts"
 import {
   type Configuration,
   type Option,

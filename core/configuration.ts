@@ -6,7 +6,16 @@
 import { copyOf } from "./bytes.ts"
 import { encodeContext } from "./cipher/context.ts"
 import { MAX_KEYS } from "./cipher/envelope.ts"
-import type { Clock, Context, KeyManagementService, SecretManagementService } from "./contracts.ts"
+import type {
+  Clock,
+  Context,
+  KEKVersionStore,
+  KeyManagementService,
+  Logger,
+  MetricsCollector,
+  ObservabilityHook,
+  SecretManagementService,
+} from "./contracts.ts"
 import { EncxError, InvalidConfiguration } from "./errors.ts"
 import { type Argon2Options, argon2Problem } from "./hash/password.ts"
 import { PEPPER_LENGTH, pepperProblem } from "./hash/pepper-id.ts"
@@ -45,12 +54,16 @@ export interface ResolvedConfiguration {
   readonly dekCache: Required<DEKCacheOptions>
   readonly argon2: Argon2Options
   readonly bootstrap: Bootstrap
+  readonly database: KEKVersionStore | undefined
+  readonly metrics: MetricsCollector | undefined
+  readonly hooks: readonly ObservabilityHook[]
+  readonly logger: Logger | undefined
   readonly clock: Clock
   /** The services that were opened from URIs: closing the program closes them. */
   readonly opened: readonly (KeyManagementService | SecretManagementService)[]
 }
 
-const LISTS: readonly string[] = ["additionalKEKs", "retiredKEKs"]
+const LISTS: readonly string[] = ["additionalKEKs", "retiredKEKs", "hooks"]
 const NAMES: readonly string[] = [
   "kms",
   "kekAlias",
@@ -61,6 +74,9 @@ const NAMES: readonly string[] = [
   "argon2",
   "kmsContext",
   "bootstrap",
+  "database",
+  "metrics",
+  "logger",
   "registry",
   "clock",
 ]
@@ -115,6 +131,10 @@ async function openServices(
         : { ...DEK_CACHE_DEFAULTS, ...merged.dekCache },
     argon2: merged.argon2 ?? {},
     bootstrap: merged.bootstrap ?? {},
+    database: undefined,
+    metrics: merged.metrics,
+    hooks: merged.hooks ?? [],
+    logger: merged.logger,
     clock: merged.clock ?? performance,
     opened: services.opened,
   }

@@ -25,7 +25,10 @@ export interface WrappedDEK {
   readonly ciphertext: Uint8Array
   /** The key, resolved: an ARN, a resource name, a UUID; never an alias, which may move. */
   readonly keyID: string
-  /** The version of the key that wrapped it, from 1; 0 where the KMS keeps that to itself. */
+  /**
+   * The version of the key that wrapped it, from 1; 0 where the KMS keeps that to itself, and where nobody wrote it down: a service
+   * that counts versions then finds out which.
+   */
   readonly version: number
 }
 
@@ -240,6 +243,90 @@ export interface SecretManagementService {
 
   /** Lets go of connections and secrets. Calling it twice is calling it once. */
   close?(): Promise<void>
+}
+
+// --- Versions of a key-encryption key ---
+
+/** Which key of the KMS a version of a key-encryption key is. */
+export interface KEKVersion {
+  /** 1, 2, 3 …, without gaps. */
+  readonly version: number
+  /** The key, as the KMS resolved it. */
+  readonly keyID: string
+  /** Whether it unwraps and wraps nothing more. */
+  readonly deprecated: boolean
+  /** When it was recorded, where that is known. */
+  readonly createdAt?: Date
+}
+
+/**
+ * Keeps which key of the KMS each version of an alias is, for every program that uses it: the Go library's table `kek_versions`.
+ *
+ * All methods may reject with `DatabaseUnavailable`.
+ */
+export interface KEKVersionStore {
+  /** The store's name, for errors. */
+  readonly provider: string
+
+  /** The versions of an alias, oldest first; none where nothing was recorded. */
+  listVersions(alias: string, options?: CallOptions): Promise<readonly KEKVersion[]>
+
+  /**
+   * Records a key as version 1, where there is no version yet: of many at once, one does.
+   *
+   * @returns the versions as they are now
+   */
+  ensureVersion(alias: string, keyID: string, options?: CallOptions): Promise<readonly KEKVersion[]>
+
+  /**
+   * Records a key as the next version and deprecates those before, in one step that happens whole or not at all: of many at once,
+   * each gets a number of its own, and none is left out.
+   */
+  addVersion(alias: string, keyID: string, options?: CallOptions): Promise<KEKVersion>
+
+  /** Lets go of connections. Calling it twice is calling it once. */
+  close?(): Promise<void>
+}
+
+// --- Observation ---
+
+/** What tells measurements of one name apart; never a secret, a context or a value. */
+export type Tags = Readonly<Record<string, string>>
+
+/** Takes measurements: what it throws is dropped. */
+export interface MetricsCollector {
+  /** Adds one. */
+  incrementCounter(name: string, tags?: Tags): void
+  /** Adds a number, from 0. */
+  incrementCounterBy(name: string, value: number, tags?: Tags): void
+  /** What is so now. */
+  setGauge(name: string, value: number, tags?: Tags): void
+  /** How long something took, in milliseconds. */
+  recordTiming(name: string, milliseconds: number, tags?: Tags): void
+  /** One value of a distribution, such as a size in bytes. */
+  recordValue(name: string, value: number, tags?: Tags): void
+  /** Sends what is kept back. */
+  flush?(): Promise<void>
+}
+
+/** Told of what a program does: what a method throws is dropped. */
+export interface ObservabilityHook {
+  /** An operation begins. */
+  onProcessStart?(operation: string, metadata: Tags): void
+  /** It ended; `error` is what it threw. */
+  onProcessComplete?(operation: string, milliseconds: number, error: unknown, metadata: Tags): void
+  /** It failed. */
+  onError?(operation: string, error: unknown, metadata: Tags): void
+  /** Something was done to a key-encryption key: `resolve`, `rotate`, `rewrap`. */
+  onKeyOperation?(operation: string, alias: string, version: number, metadata: Tags): void
+}
+
+/** Takes log lines: a message for people, and fields for machines; no secret in either. `console` is one. */
+export interface Logger {
+  debug(message: string, fields?: Tags): void
+  info(message: string, fields?: Tags): void
+  warn(message: string, fields?: Tags): void
+  error(message: string, fields?: Tags): void
 }
 
 // --- Time ---

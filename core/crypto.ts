@@ -5,17 +5,13 @@
  * @module
  */
 
-import { askServices, createMissingKEK, loadIndexRoot, loadPeppers } from "./bootstrap.ts"
 import { abytes, copyOf, fromHex, hex, wipe } from "./bytes.ts"
 import { type AESGCMOptions, decryptData, encryptData } from "./cipher/aes-gcm.ts"
 import { DEK_ID } from "./cipher/envelope.ts"
-import { type ResolvedConfiguration, resolveConfiguration } from "./configuration.ts"
 import type { CallOptions, Context, KeyDescription, WrappedDEK } from "./contracts.ts"
-import { Closed, InvalidConfiguration, InvalidInput } from "./errors.ts"
-import { PasswordHasher } from "./hash/password.ts"
-import { DataKeys } from "./keys/data-keys.ts"
-import { type DataKey, DEK_LENGTH, generateDEK, generateDEKID, type SealingKey } from "./keys/dek.ts"
-import { DEKCache, type DEKCacheStats } from "./keys/dek-cache.ts"
+import { Closed, InvalidInput } from "./errors.ts"
+import { DEK_LENGTH, generateDEK, generateDEKID } from "./keys/dek.ts"
+import type { DEKCacheStats } from "./keys/dek-cache.ts"
 import {
   type Inspection,
   inspectEnvelope,
@@ -26,8 +22,8 @@ import {
   type Verification,
   verifyEnvelope,
 } from "./keys/envelopes.ts"
-import { Keyring, type KMSCalls } from "./keys/keyring.ts"
-import type { Option } from "./options.ts"
+import type { KMSCalls } from "./keys/keyring.ts"
+import type { Observer } from "./observe.ts"
 import type { IndexOptions } from "./records/field.ts"
 import * as find from "./records/find.ts"
 import * as open from "./records/open.ts"
@@ -95,58 +91,6 @@ export interface LookupOptions<Name extends string> {
   readonly tenant?: string
 }
 
-/**
- * Checks the options, resolves the keys, reads the secrets, and gives the object that seals and opens. Nothing is created in a
- * KMS or a secret store unless `withBootstrap` says so.
- *
- * @throws {InvalidConfiguration} with every problem of the options at once
- * @throws {KeyNotFound} when the KMS says that there is no key under the alias
- * @throws {UninitializedPepper} when the secret store says that there is no pepper
- * @throws {KMSUnavailable} when the KMS, and {SecretStorageUnavailable} when the secret store, could not be asked
- *
- * @example Seal and open
- * ```ts
- * const crypto = await newCrypto(
- *   withKMSService("local:///home/ada/.encx/keys.json"),
- *   withKEKAlias("app"),
- *   withBootstrap({ createKEK: true }),
- * )
- * const envelope = await crypto.seal(new TextEncoder().encode("secret"), { tenant: "acme" })
- * const plaintext = await crypto.open(envelope, { tenant: "acme" })
- * assertEquals(new TextDecoder().decode(plaintext), "secret")
- * ```
- */
-export async function newCrypto(...options: readonly Option[]): Promise<Crypto> {
-  const configuration = await resolveConfiguration(options)
-  try {
-    return await start(configuration)
-  } catch (error) {
-    // What went wrong first is what is told.
-    await closeAll(configuration).catch(() => {})
-    throw error
-  }
-}
-
-async function start(configuration: ResolvedConfiguration): Promise<Crypto> {
-  const { keks, clock, dekCache, bootstrap } = configuration
-  const ask = () => askServices(configuration)
-  if (bootstrap.createKEK) await createMissingKEK(keks[0], ask)
-  const keyring = new Keyring(keks, clock)
-  await keyring.resolve()
-  if (keyring.problem) throw new InvalidConfiguration(`Cannot use the KEKs: ${keyring.problem}`)
-  const dataKeys = new DataKeys(keyring, new DEKCache<SealingKey, DataKey>(dekCache, clock))
-  const peppers =
-    configuration.pepper && (await loadPeppers(configuration.pepper, bootstrap.createPepper ?? false, ask))
-  const indexRoot =
-    configuration.indexRoot && (await loadIndexRoot(configuration.indexRoot, dataKeys, bootstrap.createPepper ?? false))
-  const tools = { dataKeys, hasher: new PasswordHasher(peppers, configuration.argon2), indexRoot }
-  return new Crypto(tools, keks[0].alias, () => closeAll(configuration))
-}
-
-async function closeAll({ opened }: ResolvedConfiguration): Promise<void> {
-  await Promise.all(opened.map((service) => service.close?.()))
-}
-
 const dekIDOf = (id: string): Uint8Array => {
   const bytes = fromHex(id, "the id of a data key")
   if (bytes.length === DEK_ID) return bytes
@@ -155,23 +99,38 @@ const dekIDOf = (id: string): Uint8Array => {
 
 // --- The object ---
 
-/** Seals, opens, hashes, indexes and rotates with the keys of one program. Made by {@link newCrypto}. */
+/** What a program's operations need. @internal */
+export interface Tools extends RecordTools {
+  readonly observer: Observer | undefined
+}
+
+/** Seals, opens, hashes, indexes and rotates with the keys of one program. Made by `newCrypto`. */
 export class Crypto implements AsyncDisposable {
-  readonly #state: RecordTools
+  readonly #state: Tools
   readonly #alias: string
   readonly #release: () => Promise<void>
   #closed = false
 
   /** @internal */
-  constructor(tools: RecordTools, alias: string, release: () => Promise<void>) {
+  constructor(tools: Tools, alias: string, release: () => Promise<void>) {
     this.#state = tools
     this.#alias = alias
     this.#release = release
   }
 
-  get #tools(): RecordTools {
+  get #tools(): Tools {
     if (this.#closed) throw new Closed("Cannot use this Crypto: it was closed")
     return this.#state
+  }
+
+  async #run<Result>(operation: string, work: (tools: Tools) => Promise<Result>): Promise<Result> {
+    const { observer } = this.#state
+    return await (observer ? observer.operation(operation, async () => await work(this.#tools)) : work(this.#tools))
+  }
+
+  #compute<Result>(operation: string, work: () => Result): Result {
+    const { observer } = this.#state
+    return observer ? observer.computation(operation, work) : work()
   }
 
   /** The alias of the key-encryption key, as the program named it. */
@@ -183,7 +142,7 @@ export class Crypto implements AsyncDisposable {
 
   /** 32 random bytes, for {@link Crypto.encryptData} and {@link Crypto.encryptDEK}. */
   generateDEK(): Uint8Array {
-    return generateDEK()
+    return this.#compute("generateDEK", generateDEK)
   }
 
   /**
@@ -193,7 +152,7 @@ export class Crypto implements AsyncDisposable {
    * @throws {RangeError} when the key has not 32 bytes
    */
   encryptData(plaintext: Uint8Array, dek: Uint8Array, options?: AESGCMOptions): Uint8Array {
-    return encryptData(plaintext, dek, options)
+    return this.#compute("encryptData", () => encryptData(plaintext, dek, options))
   }
 
   /**
@@ -202,7 +161,7 @@ export class Crypto implements AsyncDisposable {
    * @throws {DecryptionFailed} when it does not authenticate
    */
   decryptData(ciphertext: Uint8Array, dek: Uint8Array, options?: AESGCMOptions): Uint8Array {
-    return decryptData(ciphertext, dek, options)
+    return this.#compute("decryptData", () => decryptData(ciphertext, dek, options))
   }
 
   /**
@@ -217,15 +176,10 @@ export class Crypto implements AsyncDisposable {
     abytes(dek, DEK_LENGTH, "dek")
     const id = dekID === undefined ? generateDEKID() : dekIDOf(dekID)
     const own = copyOf(dek)
-    try {
-      return await this.#wrap(own, id, options)
-    } finally {
-      wipe(own)
-    }
-  }
-
-  async #wrap(dek: Uint8Array, id: Uint8Array, options: CallOptions): Promise<WrappedDEKWithID> {
-    return { ...(await this.#tools.dataKeys.keyring.wrapOne(dek, id, options)), dekID: hex(id) }
+    return await this.#run("encryptDEK", async ({ dataKeys }) => ({
+      ...(await dataKeys.keyring.wrapOne(own, id, options)),
+      dekID: hex(id),
+    })).finally(() => wipe(own))
   }
 
   /**
@@ -236,7 +190,7 @@ export class Crypto implements AsyncDisposable {
    * @throws {DecryptionFailed} when it was changed, or its id is another
    */
   async decryptDEK(wrapped: WrappedDEKWithID, options: CallOptions = {}): Promise<Uint8Array> {
-    return await this.#tools.dataKeys.unwrap(wrapped, dekIDOf(wrapped.dekID), options)
+    return await this.#run("decryptDEK", ({ dataKeys }) => dataKeys.unwrap(wrapped, dekIDOf(wrapped.dekID), options))
   }
 
   /** Unwraps a data key of which only the version of its key-encryption key was kept. */
@@ -257,7 +211,7 @@ export class Crypto implements AsyncDisposable {
    * @throws {KeyNotFound} when the service cannot rotate keys
    */
   async rotateKEK(options: CallOptions = {}): Promise<KeyDescription> {
-    return await this.#tools.dataKeys.rotate(options)
+    return await this.#run("rotateKEK", ({ dataKeys }) => dataKeys.rotate(options))
   }
 
   /** The version that wraps now; 0 where the KMS keeps that to itself. */
@@ -267,12 +221,12 @@ export class Crypto implements AsyncDisposable {
 
   /** The id of the key that a version belongs to. */
   async getKMSKeyIDForVersion(version: number, options: CallOptions = {}): Promise<string> {
-    return await this.#tools.dataKeys.keyIDForVersion(version, options)
+    return await this.#run("getKMSKeyIDForVersion", ({ dataKeys }) => dataKeys.keyIDForVersion(version, options))
   }
 
   /** The key-encryption key and its versions. */
   async describeKEK(options: CallOptions = {}): Promise<KeyDescription> {
-    return await this.#tools.dataKeys.describe(options)
+    return await this.#run("describeKEK", ({ dataKeys }) => dataKeys.describe(options))
   }
 
   // --- Envelopes ---
@@ -284,7 +238,7 @@ export class Crypto implements AsyncDisposable {
    * @throws {InvalidInput} when the context does not fit (64 pairs, 8 KiB, well-formed text)
    */
   async seal(plaintext: Uint8Array, context?: Context, options?: CallOptions): Promise<Uint8Array> {
-    return await sealEnvelope(this.#tools.dataKeys, plaintext, context, options)
+    return await this.#run("seal", ({ dataKeys }) => sealEnvelope(dataKeys, plaintext, context, options))
   }
 
   /**
@@ -295,17 +249,17 @@ export class Crypto implements AsyncDisposable {
    * @throws {DecryptionFailed} when the context is another, or one bit is
    */
   async open(envelope: Uint8Array, context?: Context, options?: OpenOptions): Promise<Uint8Array> {
-    return await openEnvelope(this.#tools.dataKeys, envelope, context, options)
+    return await this.#run("open", ({ dataKeys }) => openEnvelope(dataKeys, envelope, context, options))
   }
 
   /** Wraps an envelope's data key anew, under the current versions; the body stays as it is, byte for byte. */
   async rewrap(envelope: Uint8Array, context?: Context, options?: CallOptions): Promise<Uint8Array> {
-    return await rewrapEnvelope(this.#tools.dataKeys, envelope, context, options)
+    return await this.#run("rewrap", ({ dataKeys }) => rewrapEnvelope(dataKeys, envelope, context, options))
   }
 
   /** Tries every allowed key of an envelope: one that is lost or damaged is not noticed while another opens it. */
   async verify(envelope: Uint8Array, context?: Context, options?: CallOptions): Promise<Verification[]> {
-    return await verifyEnvelope(this.#tools.dataKeys, envelope, context, options)
+    return await this.#run("verify", ({ dataKeys }) => verifyEnvelope(dataKeys, envelope, context, options))
   }
 
   /** What an envelope, or a row's `dek_encrypted`, tells without a key. Nothing of it is authenticated. */
@@ -323,7 +277,10 @@ export class Crypto implements AsyncDisposable {
    * @throws {Busy} when too many wait already
    */
   async hashSecure(value: string | Uint8Array, { context = {}, ...options }: HashOptions = {}): Promise<SecureHash> {
-    return (await this.#tools.hasher.hash(value, context, options)) as SecureHash
+    return await this.#run(
+      "hashSecure",
+      async ({ hasher }) => (await hasher.hash(value, context, options)) as SecureHash,
+    )
   }
 
   /**
@@ -337,7 +294,7 @@ export class Crypto implements AsyncDisposable {
     stored: string,
     { context = {}, ...options }: HashOptions = {},
   ): Promise<boolean> {
-    return await this.#tools.hasher.verify(value, stored, context, options)
+    return await this.#run("compareSecureHashAndValue", ({ hasher }) => hasher.verify(value, stored, context, options))
   }
 
   /** Whether a stored hash was made with another pepper, or at another cost, than new ones are. */
@@ -351,7 +308,11 @@ export class Crypto implements AsyncDisposable {
    * @throws {UninitializedPepper} when this program has no index root
    */
   blindIndex(value: unknown, { table, column, tenant, type = "text", ...options }: BlindIndexPlace): BlindIndex {
-    return find.blindIndexAt(this.#tools.indexRoot, { table, column, tenant }, type, options, value) as BlindIndex
+    const { indexRoot } = this.#tools
+    return this.#compute(
+      "blindIndex",
+      () => find.blindIndexAt(indexRoot, { table, column, tenant }, type, options, value) as BlindIndex,
+    )
   }
 
   // --- Records ---
@@ -366,7 +327,7 @@ export class Crypto implements AsyncDisposable {
     object: O & NoStoredValues<O> & Exact<O, Input<S>>,
     options?: CallOptions,
   ): Promise<SealedRow<S>> {
-    return (await seal.sealRecord(this.#tools, schema, object, options)) as SealedRow<S>
+    return (await this.#run("sealRecord", (tools) => seal.sealRecord(tools, schema, object, options))) as SealedRow<S>
   }
 
   /** Seals objects into rows, in their order, with one data key for many rows within the limits of the cache. The first failure ends it. */
@@ -375,7 +336,9 @@ export class Crypto implements AsyncDisposable {
     objects: readonly (O & NoStoredValues<O> & Exact<O, Input<S>>)[],
     options?: CallOptions,
   ): Promise<SealedRow<S>[]> {
-    return (await seal.sealRecords(this.#tools, schema, objects, options)) as SealedRow<S>[]
+    return (await this.#run("sealRecords", (tools) =>
+      seal.sealRecords(tools, schema, objects, options),
+    )) as SealedRow<S>[]
   }
 
   /**
@@ -385,7 +348,7 @@ export class Crypto implements AsyncDisposable {
    * @throws {DecryptionFailed} when a column belongs elsewhere, or was changed
    */
   async openRecord<S extends AnySchema>(schema: S, row: StoredRow<S>, options?: CallOptions): Promise<Opened<S>> {
-    return (await open.openRecord(this.#tools, schema, row, options)) as Opened<S>
+    return (await this.#run("openRecord", (tools) => open.openRecord(tools, schema, row, options))) as Opened<S>
   }
 
   /** Seals the fields that changed, with the row's own data key; only their columns are returned. */
@@ -395,7 +358,9 @@ export class Crypto implements AsyncDisposable {
     patch: P & NoStoredValues<P> & Exact<P, Patch<S>>,
     options?: CallOptions,
   ): Promise<Partial<SealedRow<S>>> {
-    return (await seal.updateRecord(this.#tools, schema, row, patch, options)) as Partial<SealedRow<S>>
+    return (await this.#run("updateRecord", (tools) =>
+      seal.updateRecord(tools, schema, row, patch, options),
+    )) as Partial<SealedRow<S>>
   }
 
   /** Wraps a row's data key anew, under the current versions; the columns stay as they are, byte for byte. */
@@ -413,7 +378,9 @@ export class Crypto implements AsyncDisposable {
     rows: readonly StoredRow<S>[],
     options?: CallOptions,
   ): Promise<RowKey[]> {
-    return (await open.rewrapRecords(this.#tools, schema, rows, options)) as unknown as RowKey[]
+    return (await this.#run("rewrapRecords", (tools) =>
+      open.rewrapRecords(tools, schema, rows, options),
+    )) as unknown as RowKey[]
   }
 
   /** Whether a value is the one that a row's field is the hash of. */
@@ -424,7 +391,9 @@ export class Crypto implements AsyncDisposable {
     value: string | Uint8Array,
     options?: CallOptions,
   ): Promise<boolean> {
-    return await open.compareRecordHash(this.#tools, schema, row, field, value, options)
+    return await this.#run("compareRecordHash", (tools) =>
+      open.compareRecordHash(tools, schema, row, field, value, options),
+    )
   }
 
   /** The column and the index to look a value up by. */
@@ -434,7 +403,8 @@ export class Crypto implements AsyncDisposable {
     value: FieldValue<S, K>,
     options?: LookupOptions<Name & IndexNames<S, K>>,
   ): { [Column in IndexColumn<K, Name>]: BlindIndex } {
-    return find.lookup(this.#tools, schema, field, value, options) as {
+    const tools = this.#tools
+    return this.#compute("lookup", () => find.lookup(tools, schema, field, value, options)) as {
       [Column in IndexColumn<K, Name>]: BlindIndex
     }
   }
@@ -447,7 +417,9 @@ export class Crypto implements AsyncDisposable {
     value: FieldValue<S, K>,
     options?: CallOptions & LookupOptions<IndexNames<S, K>>,
   ): Promise<Opened<S>[]> {
-    return (await find.openMatches(this.#tools, schema, rows, field, value, options)) as Opened<S>[]
+    return (await this.#run("openMatches", (tools) =>
+      find.openMatches(tools, schema, rows, field, value, options),
+    )) as Opened<S>[]
   }
 
   // --- Operations ---

@@ -196,6 +196,17 @@ export class AuthenticationFailed extends KMSError {
   readonly code = "AUTHENTICATION_FAILED" as const
 }
 
+/** Every version of the key-encryption key is deprecated: what is stored opens, and nothing new is wrapped until it is rotated. */
+export class KeyRotationRequired extends KMSError {
+  readonly code = "KEY_ROTATION_REQUIRED" as const
+}
+
+/** The database of key versions cannot be asked: no connection, no table, an answer that makes no sense. */
+export class DatabaseUnavailable extends ProviderError {
+  readonly code = "DATABASE_UNAVAILABLE" as const
+  override readonly retryable: boolean = true
+}
+
 /** No key of this envelope is one that the program allows; none was asked to unwrap it. */
 export class KeyNotAllowed extends EncxError {
   readonly code = "KEY_NOT_ALLOWED" as const

@@ -4,7 +4,16 @@
  *
  * @module
  */
-import type { Clock, Context, KeyManagementService, SecretManagementService } from "./contracts.ts"
+import type {
+  Clock,
+  Context,
+  KEKVersionStore,
+  KeyManagementService,
+  Logger,
+  MetricsCollector,
+  ObservabilityHook,
+  SecretManagementService,
+} from "./contracts.ts"
 import type { Argon2Options } from "./hash/password.ts"
 import type { DEKCacheOptions } from "./keys/dek-cache.ts"
 
@@ -32,6 +41,26 @@ export interface Bootstrap {
   readonly createPepper?: boolean
 }
 
+/** A `Kysely` of the program's own. */
+export interface KyselyDatabase {
+  selectFrom: unknown
+  transaction(): unknown
+  getExecutor(): unknown
+}
+
+/** A `pg.Pool` of the program's own. */
+export interface PostgresPool {
+  connect(): Promise<unknown>
+  query: unknown
+  readonly totalCount: number
+}
+
+/**
+ * Where the versions of key-encryption keys are recorded: `postgres://…`, `mysql://…`, `sqlite:.encx/keys.db`, a `Kysely`, a
+ * `pg.Pool`, or a store of your own.
+ */
+export type DatabaseSource = string | KyselyDatabase | PostgresPool | KEKVersionStore
+
 /** Opens a service from a URI: an object of `encx/registry`. */
 export interface ServiceRegistry {
   /** Opens it. */
@@ -50,6 +79,10 @@ export interface Configuration {
   readonly argon2?: Argon2Options
   readonly kmsContext?: Context
   readonly bootstrap?: Bootstrap
+  readonly database?: DatabaseSource
+  readonly metrics?: MetricsCollector
+  readonly hooks?: readonly ObservabilityHook[]
+  readonly logger?: Logger
   readonly registry?: ServiceRegistry
   readonly clock?: Clock
 }
@@ -144,4 +177,27 @@ export function withRegistry(registry: ServiceRegistry): Option {
 /** The clock that cached keys age by. @default {performance} */
 export function withClock(clock: Clock): Option {
   return { clock }
+}
+
+/**
+ * The database that records which key of the KMS each version is, in the Go library's table `kek_versions`: programs that share it
+ * agree on the versions, and `rotateKEK` changes them in one transaction. The table is made where it is missing.
+ */
+export function withDatabase(database: DatabaseSource): Option {
+  return { database }
+}
+
+/** What counts and times every operation: `inMemoryMetrics()`, or the adapter of `encx/opentelemetry`. */
+export function withMetricsCollector(metrics: MetricsCollector): Option {
+  return { metrics }
+}
+
+/** What is told of every operation as it begins and ends. Given several times, all are told. */
+export function withObservabilityHook(hook: ObservabilityHook): Option {
+  return { hooks: [hook] }
+}
+
+/** What gets the log lines; without it there are none. */
+export function withLogger(logger: Logger): Option {
+  return { logger }
 }

@@ -88,7 +88,8 @@ export function env(options: EnvOptions = {}): KeyManagementService {
       signal?.throwIfAborted()
       const kek = read(keyID, "decryptDEK")
       try {
-        if (version === VERSION) return unwrapDEK({ kek, ref: keyID, version }, context, ciphertext)
+        if (version === VERSION || version === 0)
+          return unwrapDEK({ kek, ref: keyID, version: VERSION }, context, ciphertext)
       } finally {
         wipe(kek)
       }
