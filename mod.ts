@@ -26,15 +26,17 @@ export type {
   Tags,
   WrappedDEK,
 } from "./core/contracts.ts"
-export {
-  type BlindIndexPlace,
-  Crypto,
-  type CryptoStats,
-  type HashOptions,
-  type LookupOptions,
-  type RowKey,
-  type WrappedDEKWithID,
-} from "./core/crypto.ts"
+export { Crypto } from "./core/crypto.ts"
+export type {
+  BlindIndexPlace,
+  CompareHashOptions,
+  CryptoStats,
+  GoHashOptions,
+  HashOptions,
+  LookupOptions,
+  RowKey,
+  WrappedDEKWithID,
+} from "./core/crypto-types.ts"
 export {
   AccessDenied,
   AuthenticationFailed,
@@ -64,6 +66,7 @@ export {
   ProviderError,
   type ProviderFailure,
   SecretDeleted,
+  SecretEmpty,
   SecretExists,
   SecretNotFound,
   SecretStorageUnavailable,
@@ -76,6 +79,14 @@ export type { Argon2Limits } from "./core/hash/argon2.ts"
 export type { Argon2Options } from "./core/hash/password.ts"
 export { pepperID, pepperProblem } from "./core/hash/pepper-id.ts"
 export type { Argon2Cost } from "./core/hash/phc.ts"
+export type {
+  Health,
+  HealthCheck,
+  HealthOptions,
+  HealthStatus,
+  HealthSubject,
+} from "./core/health.ts"
+export { compositeHook, errorCode, loggingHook, metricsHook } from "./core/hooks.ts"
 export type { DEKCacheOptions, DEKCacheStats, Eviction } from "./core/keys/dek-cache.ts"
 export {
   type InspectedKey,
@@ -85,6 +96,13 @@ export {
   type Verification,
 } from "./core/keys/envelopes.ts"
 export type { KMSCalls } from "./core/keys/keyring.ts"
+export {
+  type InMemoryMetrics,
+  type InMemoryMetricsOptions,
+  inMemoryMetrics,
+  type MetricsSnapshot,
+  type MetricsSummary,
+} from "./core/metrics.ts"
 export { newCrypto } from "./core/new-crypto.ts"
 export {
   type Bootstrap,
@@ -114,6 +132,8 @@ export {
   withRegistry,
   withRetiredKEK,
 } from "./core/options.ts"
+export { record } from "./core/record.ts"
+export type { RecordMethods } from "./core/record-methods.ts"
 export {
   bigint,
   boolean,
@@ -132,9 +152,10 @@ export {
   text,
 } from "./core/records/field.ts"
 export { digits, lowercase, type Normaliser, nfc, nfkc, trim } from "./core/records/normalize.ts"
-export { type RecordOptions, record } from "./core/records/schema.ts"
+export type { RecordOptions } from "./core/records/schema.ts"
 export type {
   AnySchema,
+  BasicHash,
   BlindIndex,
   EncryptedKeys,
   Exact,
@@ -157,3 +178,5 @@ export type {
   TenantKeys,
 } from "./core/records/types.ts"
 export type { ValueType } from "./core/records/value.ts"
+export type { BreakerOptions, ResilienceOptions } from "./core/resilience.ts"
+export { type ResilientServiceOptions, resilientService } from "./core/resilient-service.ts"

@@ -1,27 +1,31 @@
-/** What is measured, by name: `npm run bench -- kms-calls [--records 20000] [--max-messages 1000] [--json]`. */
+/** What is measured, by name: `npm run bench -- kms-calls [--records 20000] [--max-messages 1000] [--json]`, `… go-encx [--records 500] [--rounds 15] [--json]`. */
 import process from "node:process"
 import { parseArgs } from "node:util"
 import { progress } from "../cli/_progress.ts"
+import { describeGoEncx, goEncx } from "./go-encx.ts"
 import { describeKMSCalls, kmsCalls } from "./kms-calls.ts"
 
 const OPTIONS = {
-  records: { type: "string", default: "1000000" },
+  records: { type: "string" },
+  rounds: { type: "string", default: "15" },
   "max-messages": { type: "string", default: "1000" },
   json: { type: "boolean", default: false },
 } as const
 
 const BENCHES: Readonly<Record<string, (values: Values) => Promise<boolean>>> = Object.assign(Object.create(null), {
   "kms-calls": benchKMSCalls,
+  "go-encx": benchGoEncx,
 })
 
 interface Values {
-  readonly records: string
+  readonly records?: string
+  readonly rounds: string
   readonly "max-messages": string
   readonly json: boolean
 }
 
 async function benchKMSCalls(values: Values): Promise<boolean> {
-  const records = wholeNumber("--records", values.records)
+  const records = wholeNumber("--records", values.records ?? "1000000")
   const maxMessages = wholeNumber("--max-messages", values["max-messages"])
   const bar = progress({ isTTY: process.stderr.isTTY ?? false, stderr: process.stderr }, "seal", records)
   const result = await kmsCalls({ records, maxMessages, onProgress: (sealed) => bar.update(sealed, sealed) })
@@ -31,6 +35,13 @@ async function benchKMSCalls(values: Values): Promise<boolean> {
   if (result.whileSealing <= limit) return true
   console.error(`Cannot accept the result: ${result.whileSealing} KMS calls are more than ${limit}`)
   return false
+}
+
+async function benchGoEncx(values: Values): Promise<boolean> {
+  const records = wholeNumber("--records", values.records ?? "500")
+  const result = await goEncx({ records, rounds: wholeNumber("--rounds", values.rounds) })
+  console.log(values.json ? JSON.stringify(result) : describeGoEncx(result).join("\n"))
+  return true
 }
 
 function wholeNumber(option: string, text: string): number {

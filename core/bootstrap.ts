@@ -7,7 +7,7 @@
 import { randomBytes, wipe } from "./bytes.ts"
 import { encodeContext } from "./cipher/context.ts"
 import type { ResolvedConfiguration, ResolvedKEK, ResolvedSecret } from "./configuration.ts"
-import type { Context } from "./contracts.ts"
+import type { Context, KEKVersionStore } from "./contracts.ts"
 import { KeyExists, KeyNotFound, SecretExists, SecretNotFound, UninitializedPepper } from "./errors.ts"
 import { IndexRoot } from "./hash/blind-index.ts"
 import { Peppers } from "./hash/pepper.ts"
@@ -21,21 +21,28 @@ const INDEX_ROOT_CONTEXT: Context = { purpose: "encx.v2.index-root" }
  * Asks every service that the first key does not live in, before something is made: a start that cannot reach one of them makes
  * nothing.
  */
-export async function askServices({ keks, pepper, indexRoot }: Services): Promise<void> {
+export async function askServices({ keks, pepper, indexRoot, database }: Services): Promise<void> {
   // One after the other: when one fails, none of the others goes on after the start has ended.
+  await database?.listVersions(keks[0].alias)
   for (const { kms, alias } of keks.slice(1)) await kms.getKeyID(alias)
   if (pepper && "store" in pepper) await pepper.store.pepperExists(pepper.alias)
   if (indexRoot && "store" in indexRoot) await unlessAbsent(indexRoot.store.getIndexRoot(indexRoot.alias))
 }
 
-type Services = Pick<ResolvedConfiguration, "keks" | "pepper" | "indexRoot">
+type Services = Pick<ResolvedConfiguration, "keks" | "pepper" | "indexRoot" | "database">
 
 /**
- * Makes the key-encryption key when the KMS says that there is none.
+ * Makes the key-encryption key when the KMS says that there is none, and a database records none either: what it records are the
+ * keys that sealed the data, whatever became of the alias.
  *
  * @param ask what must not fail before
  */
-export async function createMissingKEK({ kms, alias }: ResolvedKEK, ask: () => Promise<void>): Promise<void> {
+export async function createMissingKEK(
+  { kms, alias }: ResolvedKEK,
+  database: KEKVersionStore | undefined,
+  ask: () => Promise<void>,
+): Promise<void> {
+  if (database && (await database.listVersions(alias)).length > 0) return
   try {
     await kms.getKeyID(alias)
   } catch (error) {

@@ -12,6 +12,7 @@ import {
   type Configuration,
   type Option,
   type ServiceOrURI,
+  withDatabase,
   withKEKAlias,
   withKMSService,
   withPepper,
@@ -20,11 +21,15 @@ import { keyOf } from "./uri.ts"
 
 /** The variables, and what each is for. */
 export const VARIABLES = {
-  ENCX_KMS: "the KMS, as a URI: awskms:///alias/app?region=eu-west-1, local:///home/ada/.encx/keys.json",
+  ENCX_KMS:
+    "the KMS, as a URI: awskms:///alias/app?region=eu-west-1, vaulttransit:///app, local:///home/ada/.encx/keys.json",
   ENCX_KEK_ALIAS: "the alias of the key-encryption key, unless the URI of the KMS names it",
   ENCX_SECRETS:
-    "the secret store, as a URI: awssecretsmanager:///?region=eu-west-1; without it, the KMS where that keeps secrets, too",
+    "the secret store, as a URI: awssecretsmanager:///?region=eu-west-1, vaultkv; without it, the KMS where that keeps secrets, too",
   ENCX_PEPPER_ALIAS: "the alias of the pepper and the index root; without it, this program hashes and indexes nothing",
+  ENCX_DATABASE: "the database of key versions, as a URL: postgres://…, mysql://…, sqlite:.encx/keys.db",
+  ENCX_DB_PATH: "the folder of the Go library's database of key versions; .encx where ENCX_DB_FILENAME alone is set",
+  ENCX_DB_FILENAME: "its file there; keys.db where ENCX_DB_PATH alone is set",
 } as const
 
 /** The variables by name. */
@@ -63,6 +68,20 @@ function optionsOf(environment: Environment, given: Configuration): Option[] {
     withKMSService(kms),
     ...(alias === undefined ? [] : [withKEKAlias(alias)]),
     ...pepperOf(environment, given, kms),
+    ...databaseOf(environment, given),
+  ]
+}
+
+// The Go library has a file always; here there is none unless a variable says so.
+function databaseOf(environment: Environment, given: Configuration): Option[] {
+  if (given.database !== undefined) return []
+  const { ENCX_DATABASE: url, ENCX_DB_PATH: folder, ENCX_DB_FILENAME: file } = environment
+  if (url) return [withDatabase(url)]
+  if (!folder && !file) return []
+  return [
+    withDatabase(
+      `sqlite:${encodeURI(`${folder || ".encx"}/${file || "keys.db"}`).replace(/[?#]/g, encodeURIComponent)}`,
+    ),
   ]
 }
 

@@ -24,6 +24,7 @@ import { kmsContext } from "./keys/keyring.ts"
 import type {
   Bootstrap,
   Configuration,
+  DatabaseSource,
   Option,
   OtherKEK,
   SecretSource,
@@ -31,6 +32,7 @@ import type {
   ServiceRegistry,
 } from "./options.ts"
 import { keyOf } from "./uri.ts"
+import { watcherProblems } from "./watchers.ts"
 
 /** A key-encryption key whose service is open. */
 export interface ResolvedKEK {
@@ -44,6 +46,11 @@ export interface ResolvedKEK {
 export type ResolvedSecret =
   | { readonly values: readonly Uint8Array[] }
   | { readonly store: SecretManagementService; readonly alias: string }
+
+/** What may have to be closed. */
+interface Closable {
+  close?(): Promise<void>
+}
 
 /** A configuration that was checked. */
 export interface ResolvedConfiguration {
@@ -60,7 +67,7 @@ export interface ResolvedConfiguration {
   readonly logger: Logger | undefined
   readonly clock: Clock
   /** The services that were opened from URIs: closing the program closes them. */
-  readonly opened: readonly (KeyManagementService | SecretManagementService)[]
+  readonly opened: readonly Closable[]
 }
 
 const LISTS: readonly string[] = ["additionalKEKs", "retiredKEKs", "hooks"]
@@ -119,6 +126,7 @@ async function openServices(
   const retired = await Promise.all((merged.retiredKEKs ?? []).map((kek) => openKEK(kek, false)))
   const pepper = await services.secret(merged.pepper)
   const indexRoot = await services.secret(merged.indexRoot)
+  const database = await services.database(merged.database)
   if (problems.length > 0) throw new InvalidConfiguration(problems)
   return {
     keks: [...first, ...additional.flat(), ...retired.flat()] as [ResolvedKEK, ...ResolvedKEK[]],
@@ -131,7 +139,7 @@ async function openServices(
         : { ...DEK_CACHE_DEFAULTS, ...merged.dekCache },
     argon2: merged.argon2 ?? {},
     bootstrap: merged.bootstrap ?? {},
-    database: undefined,
+    database,
     metrics: merged.metrics,
     hooks: merged.hooks ?? [],
     logger: merged.logger,
@@ -219,6 +227,7 @@ function findProblems(merged: Configuration): string[] {
     for (const name of unknown) say(`"${name}" of the option "${option}"`, "there is none of this name")
   }
   if (merged.clock && !Number.isFinite(merged.clock.now?.())) say("the clock", "it does not tell a finite time")
+  problems.push(...watcherProblems(merged))
   if (merged.registry && typeof merged.registry.open !== "function") say("the registry", "it does not open URIs")
   for (const context of [
     merged.kmsContext,
@@ -250,10 +259,13 @@ function kmsContextProblem(context: Context | undefined): string | undefined {
 
 const KMS_METHODS = ["getKeyID", "describeKey", "encryptDEK", "decryptDEK"]
 const isKMS = (service: object): service is KeyManagementService => KMS_METHODS.every((method) => method in service)
+const VERSION_METHODS = ["listVersions", "ensureVersion", "addVersion"]
+const isVersionStore = (service: object): service is KEKVersionStore =>
+  VERSION_METHODS.every((method) => method in service)
 const isSecretStore = (service: object): service is SecretManagementService => "getPepper" in service
 
 class Services {
-  readonly opened: (KeyManagementService | SecretManagementService)[] = []
+  readonly opened: Closable[] = []
   readonly #byURI = new Map<string, Promise<object>>()
   readonly #problems: string[]
   #registry: ServiceRegistry | undefined
@@ -270,17 +282,25 @@ class Services {
     what: string,
   ): Promise<Service | undefined> {
     if (named === undefined) return undefined
-    try {
+    return await this.#collecting(async () => {
       const service = typeof named === "string" ? await this.#openURI(named) : named
       if (typeof service === "object" && service !== null && fits(service)) return service
       this.#problems.push(`Cannot use a service: it is not ${what}`)
+      return undefined
+    })
+  }
+
+  // What cannot be used is one problem among the others; what cannot be asked ends the start.
+  async #collecting<Result>(work: () => Promise<Result>): Promise<Result | undefined> {
+    try {
+      return await work()
     } catch (error) {
       if (!(error instanceof InvalidConfiguration)) throw error
       this.#problems.push(
         ...error.problems.map((problem) => (error.hint === undefined ? problem : `${problem} (${error.hint})`)),
       )
+      return undefined
     }
-    return undefined
   }
 
   async secret(source: SecretSource | undefined): Promise<ResolvedSecret | undefined> {
@@ -289,6 +309,15 @@ class Services {
     if (source.alias === "") return undefined
     const store = await this.open(source.store, isSecretStore, "a secret store")
     return store && { store, alias: source.alias }
+  }
+
+  /** The database. What the program opened is its own to close; what was made over it has nothing to let go of. */
+  async database(source: DatabaseSource | undefined): Promise<KEKVersionStore | undefined> {
+    if (source === undefined) return undefined
+    if (typeof source === "object" && source !== null && isVersionStore(source)) return source
+    const store = await this.#collecting(async () => (await import("../providers/sql.ts")).sql(source))
+    if (store && typeof source === "string") this.opened.push(store)
+    return store
   }
 
   #openURI(uri: string): Promise<object> {

@@ -15,7 +15,14 @@ export type { Context }
 export interface CallOptions {
   /** Aborts this call; it then rejects with the signal's reason. */
   readonly signal?: AbortSignal | undefined
+  /** Told what the service's resilience does for this call: pass the options on, and it is. @internal */
+  readonly watch?: ((event: ServiceEvent) => void) | undefined
 }
+
+/** A service is asked again, or whether one of its circuits is open after a call. @internal */
+export type ServiceEvent =
+  | { readonly kind: "retry"; readonly operation: string; readonly throttled: boolean }
+  | { readonly kind: "circuit"; readonly key: string; readonly open: boolean }
 
 // --- Keys ---
 
@@ -186,7 +193,8 @@ export interface SecretVersion {
  * A secret store: it keeps the pepper of password hashes and the root key of blind indexes, under an alias.
  *
  * All methods may reject with `SecretStorageUnavailable` (could not ask), `AccessDenied` and `AuthenticationFailed`; where the
- * store keeps a deleted secret for a while, with `SecretDeleted`, which is not absent.
+ * store keeps a deleted secret for a while, with `SecretDeleted`, and where a secret may be without a current version, with
+ * `SecretEmpty`: neither is absent.
  */
 export interface SecretManagementService {
   /** The store's name, for errors. */
@@ -317,7 +325,7 @@ export interface ObservabilityHook {
   onProcessComplete?(operation: string, milliseconds: number, error: unknown, metadata: Tags): void
   /** It failed. */
   onError?(operation: string, error: unknown, metadata: Tags): void
-  /** Something was done to a key-encryption key: `resolve`, `rotate`, `rewrap`. */
+  /** Something was done to a key-encryption key: `resolve` (then the version is 0), `create`, `rotate`. */
   onKeyOperation?(operation: string, alias: string, version: number, metadata: Tags): void
 }
 

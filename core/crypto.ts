@@ -8,10 +8,20 @@
 import { abytes, copyOf, fromHex, hex, wipe } from "./bytes.ts"
 import { type AESGCMOptions, decryptData, encryptData } from "./cipher/aes-gcm.ts"
 import { DEK_ID } from "./cipher/envelope.ts"
-import type { CallOptions, Context, KeyDescription, WrappedDEK } from "./contracts.ts"
-import { Closed, InvalidInput } from "./errors.ts"
+import type { CallOptions, Context, KeyDescription } from "./contracts.ts"
+import type {
+  BlindIndexPlace,
+  CompareHashOptions,
+  CryptoStats,
+  GoHashOptions,
+  HashOptions,
+  WrappedDEKWithID,
+} from "./crypto-types.ts"
+import { InvalidInput } from "./errors.ts"
+import type { GoType } from "./go-encx/codec.ts"
+import { compareSecure, hashBasicOf, hashSecure, isBasicHashOf } from "./hash/formats.ts"
+import { checkHealth, type Health, type HealthOptions, type HealthParts } from "./health.ts"
 import { DEK_LENGTH, generateDEK, generateDEKID } from "./keys/dek.ts"
-import type { DEKCacheStats } from "./keys/dek-cache.ts"
 import {
   type Inspection,
   inspectEnvelope,
@@ -22,74 +32,12 @@ import {
   type Verification,
   verifyEnvelope,
 } from "./keys/envelopes.ts"
-import type { KMSCalls } from "./keys/keyring.ts"
 import type { Observer } from "./observe.ts"
-import type { IndexOptions } from "./records/field.ts"
-import * as find from "./records/find.ts"
-import * as open from "./records/open.ts"
+import { Operations } from "./operations.ts"
+import { RecordMethods } from "./record-methods.ts"
+import { blindIndexAt } from "./records/find.ts"
 import type { RecordTools } from "./records/row.ts"
-import * as seal from "./records/seal.ts"
-import type {
-  AnySchema,
-  BlindIndex,
-  Exact,
-  FieldValue,
-  HashedKeys,
-  IndexColumn,
-  IndexedKeys,
-  IndexNames,
-  Input,
-  NoStoredValues,
-  Opened,
-  Patch,
-  SealedRow,
-  SecureHash,
-  StoredRow,
-} from "./records/types.ts"
-import type { ValueType } from "./records/value.ts"
-
-/** What `stats()` tells. */
-export interface CryptoStats {
-  /** Calls of the KMS, by method. */
-  readonly kms: Readonly<KMSCalls>
-  /** The data-key cache. */
-  readonly cache: DEKCacheStats
-}
-
-/** A wrapped data key, with the id that unwrapping needs. */
-export interface WrappedDEKWithID extends WrappedDEK {
-  /** 32 hex digits. */
-  readonly dekID: string
-}
-
-/** What a row keeps its data key in: the columns that a re-wrap changes. */
-export interface RowKey {
-  readonly dek_encrypted: Uint8Array
-  readonly key_version: number
-}
-
-/** Where a blind index outside of a record belongs. */
-export interface BlindIndexPlace extends IndexOptions {
-  readonly table: string
-  readonly column: string
-  readonly tenant?: string
-  /** The value's type. @default {"text"} */
-  readonly type?: ValueType
-}
-
-/** Which context ties a hash to its account. */
-export interface HashOptions extends CallOptions {
-  /** Pairs that must be given again to verify; none is allowed and ties the hash to nothing. @default {{}} */
-  readonly context?: Context
-}
-
-/** Which index a look-up uses, and for which tenant. */
-export interface LookupOptions<Name extends string> {
-  /** The index's name. @default {"index"} */
-  readonly index?: Name
-  /** The tenant, where the schema has one. */
-  readonly tenant?: string
-}
+import type { BasicHash, BlindIndex, SecureHash } from "./records/types.ts"
 
 const dekIDOf = (id: string): Uint8Array => {
   const bytes = fromHex(id, "the id of a data key")
@@ -102,35 +50,39 @@ const dekIDOf = (id: string): Uint8Array => {
 /** What a program's operations need. @internal */
 export interface Tools extends RecordTools {
   readonly observer: Observer | undefined
+  /** What this program asks, for its health. */
+  readonly services: Pick<HealthParts, "keks" | "pepper" | "indexRoot" | "database">
 }
 
 /** Seals, opens, hashes, indexes and rotates with the keys of one program. Made by `newCrypto`. */
-export class Crypto implements AsyncDisposable {
-  readonly #state: Tools
+export class Crypto extends RecordMethods implements AsyncDisposable {
+  readonly #operations: Operations<Tools>
   readonly #alias: string
   readonly #release: () => Promise<void>
-  #closed = false
 
   /** @internal */
-  constructor(tools: Tools, alias: string, release: () => Promise<void>) {
-    this.#state = tools
+  constructor(tools: Omit<Tools, "alias">, alias: string, release: () => Promise<void>) {
+    const operations = new Operations({ ...tools, alias }, tools.observer)
+    super(operations)
+    this.#operations = operations
     this.#alias = alias
     this.#release = release
   }
 
+  get #state(): Tools {
+    return this.#operations.state
+  }
+
   get #tools(): Tools {
-    if (this.#closed) throw new Closed("Cannot use this Crypto: it was closed")
-    return this.#state
+    return this.#operations.tools
   }
 
   async #run<Result>(operation: string, work: (tools: Tools) => Promise<Result>): Promise<Result> {
-    const { observer } = this.#state
-    return await (observer ? observer.operation(operation, async () => await work(this.#tools)) : work(this.#tools))
+    return await this.#operations.run(operation, work)
   }
 
   #compute<Result>(operation: string, work: () => Result): Result {
-    const { observer } = this.#state
-    return observer ? observer.computation(operation, work) : work()
+    return this.#operations.compute(operation, work)
   }
 
   /** The alias of the key-encryption key, as the program named it. */
@@ -193,25 +145,39 @@ export class Crypto implements AsyncDisposable {
     return await this.#run("decryptDEK", ({ dataKeys }) => dataKeys.unwrap(wrapped, dekIDOf(wrapped.dekID), options))
   }
 
-  /** Unwraps a data key of which only the version of its key-encryption key was kept. */
+  /**
+   * Unwraps a data key of which only the version of its key-encryption key was kept. With a database it is that which knows the
+   * version's key.
+   *
+   * @returns 32 bytes; the caller wipes them
+   * @throws {KeyNotFound} when the database records no such version
+   */
   async decryptDEKWithVersion(
     ciphertext: Uint8Array,
     version: number,
     { dekID, ...options }: CallOptions & { readonly dekID: string },
   ): Promise<Uint8Array> {
-    const { keyID } = await this.#tools.dataKeys.keyring.primary(options)
-    return await this.decryptDEK({ ciphertext, version, keyID, dekID }, options)
+    return await this.#run("decryptDEKWithVersion", ({ dataKeys }) =>
+      dataKeys.unwrapVersion(ciphertext, version, dekIDOf(dekID), options),
+    )
   }
 
   // --- Key-encryption keys ---
 
   /**
    * Makes a new version of the key-encryption key and seals with it from now on. Older versions still open; re-wrap what they wrapped.
+   * With a database, the new version is recorded there in one step, and no program ever sees a half of it.
    *
-   * @throws {KeyNotFound} when the service cannot rotate keys
+   * @throws {KeyNotFound} when there is no such key
+   * @throws {InvalidConfiguration} when the service cannot rotate keys
+   * @throws {DatabaseUnavailable} when the database could not be asked; the KMS may have rotated, and calling again is safe
    */
   async rotateKEK(options: CallOptions = {}): Promise<KeyDescription> {
-    return await this.#run("rotateKEK", ({ dataKeys }) => dataKeys.rotate(options))
+    return await this.#run("rotateKEK", async ({ dataKeys, observer }) => {
+      const rotated = await dataKeys.rotate(options)
+      observer?.key("rotate", this.#alias, rotated.currentVersion)
+      return rotated
+    })
   }
 
   /** The version that wraps now; 0 where the KMS keeps that to itself. */
@@ -270,36 +236,61 @@ export class Crypto implements AsyncDisposable {
   // --- Hashes and indexes ---
 
   /**
-   * Hashes a password with the pepper and Argon2id. Give the account as its context, and the hash verifies nowhere else.
+   * Hashes a password with the pepper and Argon2id. Give the account as its context, and the hash verifies nowhere else. With
+   * `format: "go-encx"` it is what a Go service verifies, which ties it to no account.
    *
    * @throws {UninitializedPepper} when this program has no pepper
-   * @throws {InvalidInput} when the value has more than 4,096 bytes
+   * @throws {InvalidInput} when the value has more than 4,096 bytes (go-encx: 1 MiB), or is none of its type
    * @throws {Busy} when too many wait already
    */
-  async hashSecure(value: string | Uint8Array, { context = {}, ...options }: HashOptions = {}): Promise<SecureHash> {
-    return await this.#run(
-      "hashSecure",
-      async ({ hasher }) => (await hasher.hash(value, context, options)) as SecureHash,
-    )
+  hashSecure(value: string | Uint8Array, options?: HashOptions): Promise<SecureHash>
+  hashSecure<Value = string | Uint8Array>(value: Value, options: GoHashOptions<Value>): Promise<SecureHash>
+  async hashSecure(value: unknown, options: HashOptions | GoHashOptions<unknown> = {}): Promise<SecureHash> {
+    return (await this.#run("hashSecure", ({ hasher }) => hashSecure(hasher, value, options))) as SecureHash
   }
 
   /**
-   * Whether a stored hash is that of this value in this context.
+   * Whether a stored hash is that of this value in this context. One of the Go library's, `$argon2id$…`, is tied to no context
+   * and names no pepper: every one of this program's is tried, the current one first.
    *
    * @throws {InvalidFormat} when the stored hash is malformed or costs too much, before any work
    * @throws {UnknownPepper} when its pepper is none of this program's: never `false`
    */
-  async compareSecureHashAndValue(
-    value: string | Uint8Array,
+  async compareSecureHashAndValue<Value = string | Uint8Array>(
+    value: Value,
     stored: string,
-    { context = {}, ...options }: HashOptions = {},
+    options: CompareHashOptions<Value> = {},
   ): Promise<boolean> {
-    return await this.#run("compareSecureHashAndValue", ({ hasher }) => hasher.verify(value, stored, context, options))
+    return await this.#run("compareSecureHashAndValue", ({ hasher }) => compareSecure(hasher, value, stored, options))
   }
 
-  /** Whether a stored hash was made with another pepper, or at another cost, than new ones are. */
+  /** Whether a stored hash was made with another pepper, or at another cost, than new ones are, or by the Go library. */
   needsRehash(stored: string): boolean {
     return this.#tools.hasher.needsRehash(stored)
+  }
+
+  /**
+   * The Go library's look-up hash: lower-case hex of the SHA-256 of the value as Go serialises it. It has no key, so whoever
+   * reads it can guess what is guessable; new columns are better looked up by a blind index.
+   *
+   * @param type the value's type in Go; without it `string`, or `[]byte` for bytes
+   * @throws {InvalidInput} when the value is none of its type
+   */
+  hashBasic(value: string | Uint8Array): BasicHash
+  hashBasic<Value>(value: Value, type: GoType<Value>): BasicHash
+  hashBasic(value: unknown, type?: GoType<unknown>): BasicHash {
+    return this.#compute("hashBasic", () => hashBasicOf(value, type)) as BasicHash
+  }
+
+  /**
+   * Whether a look-up hash is that of this value, in constant time; hex of either case. The empty string is the hash of no value.
+   *
+   * @throws {InvalidFormat} when it is neither 64 hex digits nor empty
+   */
+  compareBasicHashAndValue(value: string | Uint8Array, stored: string): boolean
+  compareBasicHashAndValue<Value>(value: Value, stored: string, type: GoType<Value>): boolean
+  compareBasicHashAndValue(value: unknown, stored: string, type?: GoType<unknown>): boolean {
+    return this.#compute("compareBasicHashAndValue", () => isBasicHashOf(value, stored, type))
   }
 
   /**
@@ -311,115 +302,8 @@ export class Crypto implements AsyncDisposable {
     const { indexRoot } = this.#tools
     return this.#compute(
       "blindIndex",
-      () => find.blindIndexAt(indexRoot, { table, column, tenant }, type, options, value) as BlindIndex,
+      () => blindIndexAt(indexRoot, { table, column, tenant }, type, options, value) as BlindIndex,
     )
-  }
-
-  // --- Records ---
-
-  /**
-   * Seals an object into the columns of a row.
-   *
-   * @throws {EncryptionFailed} when a field cannot be sealed; it names it
-   */
-  async sealRecord<S extends AnySchema, O extends Input<S>>(
-    schema: S,
-    object: O & NoStoredValues<O> & Exact<O, Input<S>>,
-    options?: CallOptions,
-  ): Promise<SealedRow<S>> {
-    return (await this.#run("sealRecord", (tools) => seal.sealRecord(tools, schema, object, options))) as SealedRow<S>
-  }
-
-  /** Seals objects into rows, in their order, with one data key for many rows within the limits of the cache. The first failure ends it. */
-  async sealRecords<S extends AnySchema, O extends Input<S>>(
-    schema: S,
-    objects: readonly (O & NoStoredValues<O> & Exact<O, Input<S>>)[],
-    options?: CallOptions,
-  ): Promise<SealedRow<S>[]> {
-    return (await this.#run("sealRecords", (tools) =>
-      seal.sealRecords(tools, schema, objects, options),
-    )) as SealedRow<S>[]
-  }
-
-  /**
-   * Opens a row into an object. Nothing is returned unless every field opens.
-   *
-   * @throws {InvalidFormat} when a column is missing, or is not sealed
-   * @throws {DecryptionFailed} when a column belongs elsewhere, or was changed
-   */
-  async openRecord<S extends AnySchema>(schema: S, row: StoredRow<S>, options?: CallOptions): Promise<Opened<S>> {
-    return (await this.#run("openRecord", (tools) => open.openRecord(tools, schema, row, options))) as Opened<S>
-  }
-
-  /** Seals the fields that changed, with the row's own data key; only their columns are returned. */
-  async updateRecord<S extends AnySchema, P extends Patch<S>>(
-    schema: S,
-    row: StoredRow<S>,
-    patch: P & NoStoredValues<P> & Exact<P, Patch<S>>,
-    options?: CallOptions,
-  ): Promise<Partial<SealedRow<S>>> {
-    return (await this.#run("updateRecord", (tools) =>
-      seal.updateRecord(tools, schema, row, patch, options),
-    )) as Partial<SealedRow<S>>
-  }
-
-  /** Wraps a row's data key anew, under the current versions; the columns stay as they are, byte for byte. */
-  async rewrapRecord<S extends AnySchema>(schema: S, row: StoredRow<S>, options?: CallOptions): Promise<RowKey> {
-    return (await this.rewrapRecords(schema, [row], options))[0] as RowKey
-  }
-
-  /**
-   * Wraps the data keys of rows anew, in their order. Rows that share one go on sharing it, at the price of one unwrap and one wrap.
-   *
-   * @throws {DecryptionFailed} when a row's key is not the one that sealed its columns
-   */
-  async rewrapRecords<S extends AnySchema>(
-    schema: S,
-    rows: readonly StoredRow<S>[],
-    options?: CallOptions,
-  ): Promise<RowKey[]> {
-    return (await this.#run("rewrapRecords", (tools) =>
-      open.rewrapRecords(tools, schema, rows, options),
-    )) as unknown as RowKey[]
-  }
-
-  /** Whether a value is the one that a row's field is the hash of. */
-  async compareRecordHash<S extends AnySchema>(
-    schema: S,
-    row: StoredRow<S>,
-    field: HashedKeys<S>,
-    value: string | Uint8Array,
-    options?: CallOptions,
-  ): Promise<boolean> {
-    return await this.#run("compareRecordHash", (tools) =>
-      open.compareRecordHash(tools, schema, row, field, value, options),
-    )
-  }
-
-  /** The column and the index to look a value up by. */
-  lookup<S extends AnySchema, const K extends IndexedKeys<S>, const Name extends string = "index">(
-    schema: S,
-    field: K,
-    value: FieldValue<S, K>,
-    options?: LookupOptions<Name & IndexNames<S, K>>,
-  ): { [Column in IndexColumn<K, Name>]: BlindIndex } {
-    const tools = this.#tools
-    return this.#compute("lookup", () => find.lookup(tools, schema, field, value, options)) as {
-      [Column in IndexColumn<K, Name>]: BlindIndex
-    }
-  }
-
-  /** Opens the rows that a look-up found, and keeps those whose value is the one looked for: an index may be shared by chance. */
-  async openMatches<S extends AnySchema, const K extends IndexedKeys<S>>(
-    schema: S,
-    rows: readonly StoredRow<S>[],
-    field: K,
-    value: FieldValue<S, K>,
-    options?: CallOptions & LookupOptions<IndexNames<S, K>>,
-  ): Promise<Opened<S>[]> {
-    return (await this.#run("openMatches", (tools) =>
-      find.openMatches(tools, schema, rows, field, value, options),
-    )) as Opened<S>[]
   }
 
   // --- Operations ---
@@ -430,6 +314,19 @@ export class Crypto implements AsyncDisposable {
     return { kms: { ...keyring.calls }, cache: cache.stats() }
   }
 
+  /**
+   * Whether the services of this program can be asked, now. A service that is down is an answer and never an error; nothing waits
+   * longer than `timeoutMs`, and nothing of the answer is secret. Each probe asks every service: once every few seconds is enough.
+   *
+   * @throws {InvalidInput} when `timeoutMs` is not a whole number from 1
+   * @throws the signal's reason, when the caller aborts
+   */
+  async health(options: HealthOptions = {}): Promise<Health> {
+    return await this.#run("health", ({ dataKeys, services, observer }) =>
+      checkHealth({ ...services, dataKeys, openCircuits: () => observer?.openCircuits ?? 0 }, options),
+    )
+  }
+
   /** Forgets every cached data key, now; the next use asks the KMS. */
   invalidate(): void {
     this.#tools.dataKeys.cache.invalidate()
@@ -437,8 +334,7 @@ export class Crypto implements AsyncDisposable {
 
   /** Forgets every key and lets go of the services that were named by URI. Calling it twice is calling it once. */
   async close(): Promise<void> {
-    if (this.#closed) return
-    this.#closed = true
+    if (!this.#operations.close()) return
     this.#state.dataKeys.cache.close()
     await this.#release()
   }

@@ -204,7 +204,13 @@ export class KeyRotationRequired extends KMSError {
 /** The database of key versions cannot be asked: no connection, no table, an answer that makes no sense. */
 export class DatabaseUnavailable extends ProviderError {
   readonly code = "DATABASE_UNAVAILABLE" as const
-  override readonly retryable: boolean = true
+  override readonly retryable: boolean
+
+  /** @param failure `retryable` is `false` where the database refused: it will again */
+  constructor(message: string, failure: ProviderFailure & { retryable?: boolean }) {
+    super(message, failure)
+    this.retryable = failure.retryable ?? true
+  }
 }
 
 /** No key of this envelope is one that the program allows; none was asked to unwrap it. */
@@ -233,6 +239,11 @@ export class SecretExists extends ProviderError {
 /** The secret was deleted and may still be restored. It is not absent: what it protects is lost without it. */
 export class SecretDeleted extends ProviderError {
   readonly code = "SECRET_DELETED" as const
+}
+
+/** There is a secret of this name, and none of its versions is current. It is not absent: nothing is created in its place. */
+export class SecretEmpty extends ProviderError {
+  readonly code = "SECRET_EMPTY" as const
 }
 
 /** Hashing was asked for and there is no pepper, or a blind index and there is no index root. */

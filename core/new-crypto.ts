@@ -13,6 +13,7 @@ import type { DataKey, SealingKey } from "./keys/dek.ts"
 import { DEKCache } from "./keys/dek-cache.ts"
 import { Keyring } from "./keys/keyring.ts"
 import { Observer } from "./observe.ts"
+import { observedServices } from "./observed.ts"
 import type { Option } from "./options.ts"
 
 /**
@@ -22,7 +23,8 @@ import type { Option } from "./options.ts"
  * @throws {InvalidConfiguration} with every problem of the options at once
  * @throws {KeyNotFound} when the KMS says that there is no key under the alias
  * @throws {UninitializedPepper} when the secret store says that there is no pepper
- * @throws {KMSUnavailable} when the KMS, and {SecretStorageUnavailable} when the secret store, could not be asked
+ * @throws {KMSUnavailable} when the KMS, {SecretStorageUnavailable} when the secret store, and {DatabaseUnavailable} when the
+ * database could not be asked
  *
  * @example Seal and open
  * ```ts
@@ -39,7 +41,7 @@ import type { Option } from "./options.ts"
 export async function newCrypto(...options: readonly Option[]): Promise<Crypto> {
   const configuration = await resolveConfiguration(options)
   try {
-    return await start(configuration)
+    return await startCrypto(configuration)
   } catch (error) {
     // What went wrong first is what is told.
     await closeAll(configuration).catch(() => {})
@@ -47,11 +49,14 @@ export async function newCrypto(...options: readonly Option[]): Promise<Crypto> 
   }
 }
 
-async function start(configuration: ResolvedConfiguration): Promise<Crypto> {
-  const { keks, clock, dekCache, bootstrap } = configuration
+/** The object of a configuration that was checked. @internal */
+export async function startCrypto(checked: ResolvedConfiguration): Promise<Crypto> {
+  const observer = observerOf(checked)
+  const configuration = observedServices(checked, observer)
+  const { keks, clock, dekCache, bootstrap, database } = configuration
   const ask = () => askServices(configuration)
-  if (bootstrap.createKEK) await createMissingKEK(keks[0], ask)
-  const keyring = new Keyring(keks, clock)
+  if (bootstrap.createKEK) await createMissingKEK(keks[0], database, ask)
+  const keyring = new Keyring(keks, clock, database)
   await keyring.resolve()
   if (keyring.problem) throw new InvalidConfiguration(`Cannot use the KEKs: ${keyring.problem}`)
   const dataKeys = new DataKeys(keyring, new DEKCache<SealingKey, DataKey>(dekCache, clock))
@@ -59,10 +64,26 @@ async function start(configuration: ResolvedConfiguration): Promise<Crypto> {
     configuration.pepper && (await loadPeppers(configuration.pepper, bootstrap.createPepper ?? false, ask))
   const indexRoot =
     configuration.indexRoot && (await loadIndexRoot(configuration.indexRoot, dataKeys, bootstrap.createPepper ?? false))
-  const { metrics, hooks, logger } = configuration
-  const observer = metrics || hooks.length > 0 || logger ? new Observer({ metrics, hooks, logger }) : undefined
-  const tools = { dataKeys, hasher: new PasswordHasher(peppers, configuration.argon2), indexRoot, observer }
-  return new Crypto(tools, keks[0].alias, () => closeAll(configuration))
+  observer?.watchCache(dataKeys.cache.counters, () => dataKeys.cache.size)
+  const tools = {
+    dataKeys,
+    hasher: new PasswordHasher(peppers, configuration.argon2),
+    indexRoot,
+    observer,
+    services: configuration,
+  }
+  return new Crypto(tools, keks[0].alias, async () => {
+    try {
+      await closeAll(configuration)
+    } finally {
+      await observer?.close()
+    }
+  })
+}
+
+function observerOf({ metrics, hooks, logger, clock, keks }: ResolvedConfiguration): Observer | undefined {
+  if (!metrics && hooks.length === 0 && !logger) return undefined
+  return new Observer({ metrics, hooks, logger, clock, alias: keks[0].alias })
 }
 
 async function closeAll({ opened }: ResolvedConfiguration): Promise<void> {

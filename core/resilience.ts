@@ -51,6 +51,8 @@ export interface Failures {
 export interface ResilientCallOptions extends CallOptions {
   /** It must not happen twice: it is repeated only where the service said that it did nothing. @default {false} */
   readonly once?: boolean
+  /** How long the call may take, if that is less than the deadline. @default {deadlineMs} */
+  readonly withinMs?: number
 }
 
 /** Asks one service. @internal */
@@ -96,7 +98,7 @@ export function resilient(failures: Failures, options: ResilienceOptions = {}): 
     deadlineMs: options.deadlineMs ?? LIMITS.deadlineMs,
   }
   const { clock = performance, random = uniform } = options
-  const breaker = options.breaker === false ? undefined : { ...BREAKER, ...options.breaker }
+  const breaker = options.breaker === false ? undefined : breakerLimits(options.breaker)
   check(limits)
   if (breaker) check({ ...breaker })
   const budget = new Budget()
@@ -115,11 +117,12 @@ export function resilient(failures: Failures, options: ResilienceOptions = {}): 
   }
 
   return {
-    async call(key, operation, run, { signal, once = false } = {}) {
+    async call(key, operation, run, { signal, once = false, withinMs = limits.deadlineMs, watch } = {}) {
       signal?.throwIfAborted()
       const libraries = await load()
       const circuit = circuitOf(libraries, key)
-      const end = clock.now() + limits.deadlineMs
+      const deadlineMs = Math.min(withinMs, limits.deadlineMs)
+      const end = clock.now() + deadlineMs
       let last: unknown
       let timedOut = false
 
@@ -144,6 +147,7 @@ export function resilient(failures: Failures, options: ResilienceOptions = {}): 
         const pause = random() * Math.min(PAUSE_MS.longest, base * 2 ** retries)
         // What is known now is told now, and not after a pause that leads nowhere.
         if (circuit?.isOpen || clock.now() + pause >= end || !budget.spend(timedOut)) return false
+        watch?.({ kind: "retry", operation, throttled })
         await sleep(pause, undefined, { signal: within })
         return true
       }
@@ -156,15 +160,26 @@ export function resilient(failures: Failures, options: ResilienceOptions = {}): 
           signal: within,
           shouldRetry: ({ error, retriesConsumed }) => mayRetry(error, retriesConsumed, within),
         })
-      return await limited(libraries, limits.deadlineMs, attempts, signal, () =>
-        failures.unavailable(operation, silence(limits.deadlineMs), last),
-      )
+      try {
+        return await limited(libraries, deadlineMs, attempts, signal, () =>
+          failures.unavailable(operation, silence(deadlineMs), last),
+        )
+      } finally {
+        if (circuit) watch?.({ kind: "circuit", key, open: circuit.isOpen })
+      }
     },
   }
 }
 
 const silence = (timeMs: number): string => `it did not answer within ${Math.ceil(timeMs)} ms`
 const uniform = (): number => new DataView(randomBytes(4).buffer).getUint32(0) / 2 ** 32
+
+/** An option that is `undefined` is one that was not given. */
+const breakerLimits = ({ failures, openMs, successes }: BreakerOptions = {}): Required<BreakerOptions> => ({
+  failures: failures ?? BREAKER.failures,
+  openMs: openMs ?? BREAKER.openMs,
+  successes: successes ?? BREAKER.successes,
+})
 
 function check(limits: Readonly<Record<string, number>>): void {
   for (const [name, value] of Object.entries(limits)) {

@@ -77,6 +77,8 @@ function malformed(scheme: string, state: string): InvalidConfiguration {
 export interface NamedKey {
   readonly key: string
   readonly endpoint?: string
+  /** Where the key is, for the URIs that say so in their path. */
+  readonly mount?: string
 }
 
 const KEY_ID = /^(?:[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|mrk-[0-9a-f]{32})$/i
@@ -95,10 +97,25 @@ function awsKey({ host, path }: ProviderURI): NamedKey {
     : { key: rest === "" ? host : `${host}${path}`.replace(/^\//, "") }
 }
 
+/** `vaulttransit:///app`, and `hashivault://app`, `openbao://app` as Go CDK and sigstore write it. */
+function vaultKey({ host, path }: ProviderURI): NamedKey {
+  return { key: `${host}${path}`.replace(/^\//, "") }
+}
+
+/** `hcvault://vault.example.com:8200/transit/keys/app` (Tink, Confluent) */
+function vaultPath({ host, path }: ProviderURI): NamedKey {
+  const [, mount, key] = /^\/(.+)\/keys\/([^/]+)$/.exec(path) ?? []
+  return mount === undefined || key === undefined ? { key: "" } : { key, mount, endpoint: host }
+}
+
 const KEYS: Readonly<Record<string, (uri: ProviderURI) => NamedKey>> = Object.assign(Object.create(null), {
   awskms: awsKey,
   "aws-kms": awsKey,
   arn: ({ host, path }: ProviderURI) => ({ key: `arn:${host}${path}` }),
+  vaulttransit: vaultKey,
+  hashivault: vaultKey,
+  openbao: vaultKey,
+  hcvault: vaultPath,
 })
 
 /** The key that a URI names, empty for none. @internal */

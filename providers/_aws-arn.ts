@@ -47,3 +47,19 @@ export function answers(asked: string, answered: string): boolean {
   if (isAlias(asked)) return true
   return asked.startsWith("arn:") ? sameKey(asked, answered) : arn.resource === `key/${asked}`
 }
+
+/** Regions of other partitions than `aws`, by what their names begin with. */
+const PARTITIONS: readonly (readonly [string, string])[] = [
+  ["cn-", "aws-cn"],
+  ["us-gov-", "aws-us-gov"],
+  ["us-iso-", "aws-iso"],
+  ["us-isob-", "aws-iso-b"],
+  ["eu-isoe-", "aws-iso-e"],
+  ["us-isof-", "aws-iso-f"],
+  ["eusc-", "aws-eusc"],
+]
+
+/** The partition that a region is in: the second part of its ARNs. */
+export function partitionOf(region: string): string {
+  return PARTITIONS.find(([prefix]) => region.startsWith(prefix))?.[1] ?? "aws"
+}

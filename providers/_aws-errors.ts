@@ -11,7 +11,10 @@ import {
   LimitExceeded,
   type ProviderFailure,
   SecretDeleted,
+  SecretEmpty,
 } from "../core/errors.ts"
+import { isAlias, parseARN, partitionOf } from "./_aws-arn.ts"
+import { type TLSProblem, tlsProblem } from "./_tls.ts"
 
 type FailureClass = new (message: string, failure: ProviderFailure) => EncxError
 
@@ -97,8 +100,31 @@ export function secretDeleted(path: string, operation: string, cause?: unknown):
   })
 }
 
+/** Whether what gives credentials says itself what is wrong with them. */
+export function isAboutCredentials(error: unknown): boolean {
+  return error instanceof AuthenticationFailed || NAMES[nameOf((error ?? {}) as SDKError)] === credentials
+}
+
+/** The same error with more to do about it. */
+export function withHint(error: EncxError, service: AWSService, operation: string, more: string): EncxError {
+  const hint = error.hint === undefined ? more : `${error.hint}; ${more}`
+  const Same = error.constructor as FailureClass
+  return new Same(error.message, { provider: service.provider, operation, hint, cause: error })
+}
+
+const nameOf = ({ name = "" }: SDKError): string => name.replace(/^.*#/, "").replace(/Exception$/, "")
+
+/** That a secret has a name and no value, and is not absent. */
+export function secretEmpty(path: string, operation: string): SecretEmpty {
+  return new SecretEmpty(`Cannot use the secret "${path}": it is there, and none of its versions is current`, {
+    provider: "aws-secrets-manager",
+    operation,
+    hint: `look at its versions, and make one current or put a first value: aws secretsmanager list-secret-version-ids --include-deprecated --secret-id ${path}; aws secretsmanager update-secret-version-stage, or put-secret-value`,
+  })
+}
+
 function kindOf(error: SDKError, command: string): Kind {
-  const name = (error.name ?? "").replace(/^.*#/, "").replace(/Exception$/, "")
+  const name = nameOf(error)
   const message = error.message ?? ""
   // Of a ciphertext that is of no key here, or of none at all, KMS says: «The ciphertext refers to a customer master key that does not
   // exist, does not exist in this region, or you are not allowed to access». Whatever else is denied is a matter of policies.
@@ -106,7 +132,7 @@ function kindOf(error: SDKError, command: string): Kind {
   const named = MESSAGES.find(([names, words]) => names.includes(name) && words.test(message))?.[2] ?? NAMES[name]
   if (named) return named
   if (/region is missing|region not accepted: region=""/i.test(message)) return noRegion
-  if (error.code !== undefined) return unreachable
+  if (error.code !== undefined) return tlsProblem(error.code, message) ? untrusted : unreachable
   const status = error.$metadata?.httpStatusCode ?? error.$response?.statusCode ?? 0
   if (status === 429) return throttled
   if (status === 401 || status === 403) return denied
@@ -142,7 +168,8 @@ const denied: Kind = (failed) => {
   const message = error.message ?? ""
   // AWS names the action where it is not that of the command: ReEncrypt is ReEncryptFrom and ReEncryptTo.
   const action = /not authorized to perform:? ([a-z-]+:\w+)/i.exec(message)?.[1] ?? `${service.prefix}:${command}`
-  const named = /on resource:? (arn:[^\s,"']+)/i.exec(message)?.[1] ?? (target.startsWith("arn:") ? target : undefined)
+  const named =
+    /on resource:? (arn:[^\s,"']+)/i.exec(message)?.[1] ?? (parseARN(target) && !isAlias(target) ? target : undefined)
   const statement = JSON.stringify({
     Effect: "Allow",
     Action: action,
@@ -160,10 +187,10 @@ const denied: Kind = (failed) => {
 
 /** A policy names keys by id and never by alias; a secret's ARN ends with six characters that nobody knows beforehand. */
 function resource({ prefix }: AWSService, region: string, target: string): string {
-  if (prefix === "secretsmanager") return `arn:aws:secretsmanager:${region}:*:secret:${target}-??????`
-  return target.startsWith("alias/")
-    ? `arn:aws:kms:${region}:ACCOUNT:key/KEY-ID`
-    : `arn:aws:kms:${region}:*:key/${target}`
+  const arn = parseARN(target)
+  const place = `arn:${arn?.partition ?? partitionOf(region)}:${prefix}:${region}`
+  if (prefix === "secretsmanager") return `${place}:*:secret:${target}-??????`
+  return isAlias(target) ? `${place}:ACCOUNT:key/KEY-ID` : `${place}:*:key/${target}`
 }
 
 const disabled: Kind = (failed) => {
@@ -233,6 +260,11 @@ const unreachable: Kind = (failed) =>
     `Cannot use ${failed.service.provider}: there is no connection (${failed.error.code})`,
     failure(failed, "check the network, the endpoint and the region's name"),
   )
+
+const untrusted: Kind = ({ service, error }) => {
+  const { state, hint } = tlsProblem(error.code ?? "", error.message ?? "") as TLSProblem
+  return new InvalidConfiguration(`Cannot use ${service.provider}: ${state}`, { hint, cause: error })
+}
 
 const nonsense: Kind = (failed) => {
   const status = failed.error.$metadata?.httpStatusCode ?? failed.error.$response?.statusCode
@@ -332,8 +364,7 @@ const NAMES = table(
 )
 
 const DECRYPTING: readonly string[] = ["Decrypt", "ReEncrypt"]
-/** Or no words at all, which is what emulators say: the SDK then puts its own. */
-const OF_CIPHERTEXTS = /^the ciphertext refers to|^(UnknownError)?$/i
+const OF_CIPHERTEXTS = /^the ciphertext refers to/i
 
 /** Names that stand for several things, told apart by AWS's words. */
 const MESSAGES: readonly (readonly [readonly string[], RegExp, Kind])[] = [

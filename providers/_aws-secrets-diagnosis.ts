@@ -2,7 +2,7 @@
 import type { CallOptions, Diagnosis } from "../core/contracts.ts"
 import { SecretNotFound } from "../core/errors.ts"
 import type { Connection } from "./_aws.ts"
-import { secretDeleted } from "./_aws-errors.ts"
+import { secretDeleted, secretEmpty } from "./_aws-errors.ts"
 import { attempt, diagnoseClock, diagnosePlace, failed } from "./_aws-kms-diagnosis.ts"
 
 /** Looks at one secret and the way to it. Its value is fetched and not looked at: whether it may be is what is asked. */
@@ -16,6 +16,7 @@ export async function* diagnoseSecrets(
     ["secretsmanager:DescribeSecret", "DescribeSecret"],
     ["secretsmanager:GetSecretValue", "GetSecretValue"],
   ] as const
+  let isThere = false
   for (const [check, command] of looks) {
     const found = await attempt(() =>
       connection.send({
@@ -30,10 +31,12 @@ export async function* diagnoseSecrets(
         options,
       }),
     )
+    const isAbsent = "error" in found && found.error instanceof SecretNotFound
     // That there is none is an answer, and so the permission is there.
-    if ("error" in found && found.error instanceof SecretNotFound)
-      yield { check, ok: true, detail: `allowed; there is no "${path}"` }
+    if (isAbsent && isThere) yield failed(check, secretEmpty(path, "diagnose"))
+    else if (isAbsent) yield { check, ok: true, detail: `allowed; there is no "${path}"` }
     else yield "error" in found ? failed(check, found.error) : { check, ok: true, detail: found.value }
+    isThere ||= "value" in found
   }
   yield* diagnoseClock(connection)
 }

@@ -1,9 +1,11 @@
 /** What the AWS providers share: their options, and the SDK's client behind time-outs, retries and circuits. */
 import process from "node:process"
 import type { CallOptions, Clock } from "../core/contracts.ts"
-import { type EncxError, InvalidConfiguration, MissingDependency } from "../core/errors.ts"
+import { Closed, type EncxError, InvalidConfiguration, MissingDependency } from "../core/errors.ts"
 import { type BreakerOptions, type Resilience, resilient } from "../core/resilience.ts"
+import { askedFor } from "./_aws-credentials.ts"
 import { type AWSRequest, type AWSService, awsError, isThrottled, unavailable } from "./_aws-errors.ts"
+import { Fresh } from "./_aws-fresh.ts"
 import { isLoopback, limitedHandler, type RequestHandler } from "./_aws-http.ts"
 
 /** Credentials, spelled out. */
@@ -24,6 +26,7 @@ export interface AWSClient {
   readonly config?: {
     readonly region?: () => Promise<string>
     readonly credentials?: () => Promise<{ readonly accessKeyId: string; readonly expiration?: Date }>
+    readonly maxAttempts?: () => Promise<number>
     readonly systemClockOffset?: number
   }
 }
@@ -56,7 +59,10 @@ export interface AWSOptions {
   readonly attempts?: number
   /** The circuit breaker of each key; `false` for none. @default {{ failures: 5, openMs: 30_000, successes: 2 }} */
   readonly breaker?: BreakerOptions | false
-  /** A client of your own: the options of the connection are then its matter. Switch its retries off (`maxAttempts: 1`). */
+  /**
+   * A client of your own: the options of the connection are then its matter. Switch its retries off (`maxAttempts: 1`): else it
+   * repeats what must not happen twice, too, and its attempts, which are one to us, stand in place of ours.
+   */
   readonly client?: AWSClient
   /** The clock of deadlines and open circuits. @default {performance} */
   readonly clock?: Clock
@@ -83,6 +89,7 @@ interface Opened {
   readonly client: AWSClient
   readonly commands: Readonly<Record<string, new (input: object) => never>>
   readonly region: string | undefined
+  readonly resilience: Resilience
 }
 
 type ClientClass = new (configuration: object) => AWSClient
@@ -91,6 +98,7 @@ const HANDLER = "@smithy/node-http-handler"
 const REQUEST_TIMEOUT_MS = 5_000
 const CONNECTION_TIMEOUT_MS = 1_000
 const MAX_SOCKETS = 50
+const DEADLINE_MS = 15_000
 /**
  * Not on Deno (2.9): a request that is aborted on a connection that was used before stays on it for ever, takes one of maxSockets
  * with it, and is sent again on another when the agent is destroyed.
@@ -103,14 +111,22 @@ export class Connection {
   readonly #sdk: SDK
   readonly #options: AWSOptions
   readonly #resilience: Resilience
+  readonly #fresh: Fresh
   #opening: Promise<Opened> | undefined
+  #closed = false
 
   constructor(service: AWSService, sdk: SDK, options: AWSOptions) {
     this.service = service
     this.#sdk = sdk
     this.#options = options
     checkOptions(service, options)
-    this.#resilience = resilient(
+    this.#resilience = this.#resilient(options)
+    this.#fresh = new Fresh(options.clock ?? performance)
+  }
+
+  #resilient(options: AWSOptions): Resilience {
+    const { service } = this
+    return resilient(
       { isThrottled, unavailable: (operation, state, cause) => unavailable(service, operation, state, cause) },
       options,
     )
@@ -118,11 +134,12 @@ export class Connection {
 
   /** Asks, and again where that may help. */
   async send<Output extends object, Result>(call: Call<Output, Result>): Promise<Result> {
-    const { signal, once = false } = call.options ?? {}
+    const { signal, watch, once = false } = call.options ?? {}
     signal?.throwIfAborted()
-    const { client, commands, region } = await this.open()
+    const { client, commands, region, resilience } = await this.open()
     const Command = commands[`${call.command}Command`] as new (input: object) => never
     const run = async (abortSignal: AbortSignal): Promise<Result> => {
+      this.#refuseIfClosed()
       try {
         return call.read((await client.send(new Command(call.input), { abortSignal })) as Output)
       } catch (error) {
@@ -131,16 +148,37 @@ export class Connection {
         throw awsError(this.service, region, call, error)
       }
     }
-    return await this.#resilience.call(call.target, call.operation, run, { signal, once })
+    return await this.#fresh.ask({
+      target: call.target,
+      deadlineMs: this.#options.deadlineMs ?? DEADLINE_MS,
+      signal,
+      run: (withinMs) => resilience.call(call.target, call.operation, run, { signal, watch, once, withinMs }),
+      isAbsent: (error) => error instanceof this.service.NotFound,
+    })
+  }
+
+  /** Says what was made a moment ago: that it is not there is then not believed at once. */
+  made(...names: readonly string[]): void {
+    this.#fresh.add(...names)
+  }
+
+  /** Takes back that something was made. */
+  unmade(name: string): void {
+    this.#fresh.delete(name)
   }
 
   /** The client and its region, made with the first call; what could not be made is tried again. */
-  open(): Promise<Opened> {
+  async open(): Promise<Opened> {
+    this.#refuseIfClosed()
     this.#opening ??= this.#open().catch((error: unknown) => {
       this.#opening = undefined
       throw this.explain("open", error)
     })
-    return this.#opening
+    return await this.#opening
+  }
+
+  #refuseIfClosed(): void {
+    if (this.#closed) throw new Closed(`Cannot use ${this.service.provider}: it was closed`)
   }
 
   /** What the SDK threw outside of a call, as an error of ours. */
@@ -148,7 +186,9 @@ export class Connection {
     return awsError(this.service, this.#options.region, { operation, command: "", target: "" }, error)
   }
 
+  /** Closes it for good: calls that come later, and attempts of those under way, find it closed. */
   async close(): Promise<void> {
+    this.#closed = true
     const opening = this.#opening
     this.#opening = undefined
     // A client of the program's own is not ours to close; one that could not be made holds nothing.
@@ -160,7 +200,9 @@ export class Connection {
     const commands = (await this.#load(this.#sdk.name, this.#sdk.load)) as Opened["commands"]
     if (this.#options.client) {
       const { client } = this.#options
-      return { client, commands, region: await client.config?.region?.() }
+      const own = (await client.config?.maxAttempts?.()) ?? 1
+      const resilience = own > 1 ? this.#resilient(oneAttempt(this.#options)) : this.#resilience
+      return { client, commands, region: await client.config?.region?.(), resilience }
     }
     const handler = (await this.#load(HANDLER, () => import("@smithy/node-http-handler"))) as {
       NodeHttpHandler: new (options: object) => RequestHandler
@@ -170,16 +212,19 @@ export class Connection {
     const client = new Client(configuration)
     const region = await client.config?.region?.()
     const { endpoint, allowInsecure } = this.#options
-    if (typeof endpoint !== "function" || region === undefined) return { client, commands, region }
+    const resilience = this.#resilience
+    if (typeof endpoint !== "function" || region === undefined) return { client, commands, region, resilience }
     client.destroy?.()
     const found = endpoint(region)
     checkURL(this.service, found, allowInsecure)
     const here = { ...this.#configuration(handler.NodeHttpHandler), region, endpoint: found }
-    return { client: new Client(here), commands, region }
+    return { client: new Client(here), commands, region, resilience }
   }
 
   #configuration(Handler: new (options: object) => RequestHandler): object {
-    const { region, endpoint, credentials, profile, useFipsEndpoint, useDualstackEndpoint } = this.#options
+    const { region, endpoint, profile, useFipsEndpoint, useDualstackEndpoint } = this.#options
+    const { credentials: given } = this.#options
+    const credentials = typeof given === "function" ? askedFor(this.service, given) : given
     const {
       requestTimeoutMs: requestTimeout = REQUEST_TIMEOUT_MS,
       connectionTimeoutMs: connectionTimeout = CONNECTION_TIMEOUT_MS,
@@ -217,6 +262,11 @@ export class Connection {
       })
     }
   }
+}
+
+/** The client makes attempts of its own, within the time of ours. */
+function oneAttempt(options: AWSOptions): AWSOptions {
+  return { ...options, attempts: 1, requestTimeoutMs: options.deadlineMs ?? DEADLINE_MS }
 }
 
 /** A library does not write to the console. */

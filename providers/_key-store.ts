@@ -4,6 +4,7 @@ import { abytes, copyOf, randomBytes, utf8 } from "../core/bytes.ts"
 import { unwrapDEK, wrapDEK } from "../core/cipher/dek-wrap.ts"
 import type {
   CallOptions,
+  Context,
   KeyDescription,
   KeyManagementService,
   KeyState,
@@ -11,6 +12,7 @@ import type {
   SecretStage,
 } from "../core/contracts.ts"
 import {
+  DecryptionFailed,
   EncxError,
   InvalidInput,
   KeyDisabled,
@@ -100,6 +102,19 @@ export function keyStoreServices(provider: string, storage: KeyStorage, absentHi
       createdAt: new Date(created_at),
     })),
   })
+  /** Unwraps what nobody wrote the version of, with the newest that fits. */
+  const unwrapUnder = (key: StoredKey, context: Context, ciphertext: Uint8Array): Uint8Array => {
+    current(key, "decryptDEK")
+    for (const { version, key: kek, state } of key.versions.toReversed()) {
+      if (state !== "enabled") continue
+      try {
+        return unwrapDEK({ kek, ref: key.ref, version }, context, ciphertext)
+      } catch (error) {
+        if (!(error instanceof DecryptionFailed)) throw error
+      }
+    }
+    throw new DecryptionFailed()
+  }
   const findSecret = (store: KeyStore, path: string, operation: string): StoredSecret => {
     const found = store.secrets.find((secret) => secret.path === path)
     if (found) return found
@@ -174,6 +189,7 @@ export function keyStoreServices(provider: string, storage: KeyStorage, absentHi
 
     async decryptDEK({ ciphertext, keyID, version }, context, options) {
       const { ref, alias, versions } = findKey(await keys.read("decryptDEK", options), keyID, "decryptDEK")
+      if (version === 0) return unwrapUnder({ ref, alias, versions }, context, ciphertext)
       const stored = versions.find((each) => each.version === version)
       if (!stored)
         throw new KeyNotFound(`Cannot use the key "${alias}": it has no version ${version}`, {

@@ -16,11 +16,10 @@ import {
   KeyExists,
   KeyNotFound,
   KMSUnavailable,
-  type ProviderFailure,
 } from "../core/errors.ts"
 import { type AWSClient, type AWSCredentials, type AWSOptions, badAnswer, Connection } from "./_aws.ts"
 import { answers, isAlias, keyIdentifier, parseARN, sameKey } from "./_aws-arn.ts"
-import type { AWSService } from "./_aws-errors.ts"
+import { type AWSService, withHint } from "./_aws-errors.ts"
 import { diagnoseKMS } from "./_aws-kms-diagnosis.ts"
 
 /** Options of {@link awsKMS}. */
@@ -51,7 +50,7 @@ export interface AWSKMS extends KeyManagementService {
   rotateKey: NonNullable<KeyManagementService["rotateKey"]>
   /** Looks whether this service can be used with the key under an alias. */
   diagnose(alias: string, options?: CallOptions): AsyncIterable<Diagnosis>
-  /** Closes the connections. */
+  /** Closes the connections, for good: whatever is asked later rejects with `Closed`. */
   close(): Promise<void>
 
   /**
@@ -339,6 +338,8 @@ export function awsKMS(options: AWSKMSOptions = {}): AWSKMS {
         // A second one, because the answer for the first was lost, would be one that nobody knows of.
         options: { signal, once: true },
       })
+      // KMS may not know either of them everywhere for some seconds.
+      connection.made(name, keyID)
       // From here on there is a key to look after, whether or not the caller waits for it.
       try {
         await createAlias(name, keyID)
@@ -348,17 +349,19 @@ export function awsKMS(options: AWSKMSOptions = {}): AWSKMS {
         if (named) return keyID
         // A key that may bear the alias may have wrapped something by now.
         if (named === undefined)
-          throw withHint(
+          throw hinted(
             error,
             `the key "${keyID}" was made, and KMS does not say whether "${name}" stands for it: look, and if not, schedule its deletion`,
           )
+        // Where the alias is taken, it is another's, and as new.
+        if (!(error instanceof KeyExists)) connection.unmade(name)
         const left = await discard(keyID).then(
           () => false,
           () => true,
         )
         if (error instanceof KeyExists && !left) throw taken()
         if (!left) throw error
-        throw withHint(error, `the key "${keyID}" was made and has no alias: schedule its deletion`)
+        throw hinted(error, `the key "${keyID}" was made and has no alias: schedule its deletion`)
       }
     },
 
@@ -419,11 +422,8 @@ function pairs(name: string, context: Context): object {
   return Object.keys(context).length === 0 ? {} : { [name]: { ...context } }
 }
 
-function withHint(error: unknown, more: string): unknown {
-  if (!(error instanceof EncxError)) return error
-  const hint = error.hint === undefined ? more : `${error.hint}; ${more}`
-  const Same = error.constructor as new (message: string, failure: ProviderFailure) => EncxError
-  return new Same(error.message, { provider: PROVIDER, operation: "createKey", hint, cause: error })
+function hinted(error: unknown, more: string): unknown {
+  return error instanceof EncxError ? withHint(error, SERVICE, "createKey", more) : error
 }
 
 interface Encoding {

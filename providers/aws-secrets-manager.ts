@@ -16,9 +16,9 @@ import type {
   SecretStage,
   SecretVersion,
 } from "../core/contracts.ts"
-import { SecretExists, SecretNotFound, SecretStorageUnavailable } from "../core/errors.ts"
+import { EncxError, SecretExists, SecretNotFound, SecretStorageUnavailable } from "../core/errors.ts"
 import { type AWSClient, type AWSCredentials, type AWSOptions, badAnswer, Connection } from "./_aws.ts"
-import { type AWSService, secretDeleted } from "./_aws-errors.ts"
+import { type AWSService, secretDeleted, secretEmpty, unavailable, withHint } from "./_aws-errors.ts"
 import { diagnoseSecrets } from "./_aws-secrets-diagnosis.ts"
 import { secretPath } from "./_secret-path.ts"
 
@@ -34,7 +34,7 @@ export interface AWSSecretsManager extends SecretManagementService {
   readonly provider: "aws-secrets-manager"
   /** Looks whether this store can be used with the secrets under an alias. */
   diagnose(alias: string, options?: CallOptions): AsyncIterable<Diagnosis>
-  /** Closes the connections. */
+  /** Closes the connections, for good: whatever is asked later rejects with `Closed`. */
   close(): Promise<void>
 }
 
@@ -71,7 +71,8 @@ interface SecretValue {
 
 /**
  * A secret store over AWS Secrets Manager: the pepper at `encx/{alias}/pepper`, the sealed index root at
- * `encx/{alias}/index-root`. A deleted secret is not absent while it can be restored: `SecretDeleted`.
+ * `encx/{alias}/index-root`. A deleted secret is not absent while it can be restored: `SecretDeleted`. Nor is one that has no
+ * current version: `SecretEmpty`.
  *
  * @throws {InvalidConfiguration} when an option cannot be used
  *
@@ -87,7 +88,7 @@ export function awsSecretsManager(options: AWSSecretsManagerOptions = {}): AWSSe
   const { kmsKeyID } = options
   const connection = new Connection(SERVICE, SDK, options)
 
-  /** The stages of a secret's versions, the current one first. */
+  /** The stages of a secret's versions, the current one first: without one, it is no secret to work with. */
   const stages = (path: string, operation: string, options?: CallOptions): Promise<[SecretStage, string][]> =>
     connection.send({
       operation,
@@ -98,6 +99,7 @@ export function awsSecretsManager(options: AWSSecretsManagerOptions = {}): AWSSe
         if (answer.Name !== path) throw badAnswer(SERVICE, operation, `for the secret "${answer.Name}", not "${path}"`)
         if (answer.DeletedDate) throw secretDeleted(path, operation)
         const versions = Object.entries(answer.VersionIdsToStages ?? {})
+        if (!versions.some(([, labels]) => labels.includes("AWSCURRENT"))) throw secretEmpty(path, operation)
         return STAGES.flatMap(([label, stage]) =>
           // A version that is current may be labelled as pending, too, when a rotation has just ended.
           versions
@@ -133,12 +135,6 @@ export function awsSecretsManager(options: AWSSecretsManagerOptions = {}): AWSSe
     options.signal?.throwIfAborted()
     for (let looks = 1; ; looks++) {
       const found = (await stages(path, operation, options)).filter(([stage]) => wanted.includes(stage))
-      if (found[0]?.[0] !== "current")
-        throw new SecretNotFound(`Cannot find the secret "${path}": none of its versions is current`, {
-          provider: PROVIDER,
-          operation,
-          hint: "delete it and create it again, or put a value: aws secretsmanager put-secret-value",
-        })
       try {
         const values: SecretVersion[] = []
         // One after the other: when one fails, none of the others goes on behind the caller's back.
@@ -152,7 +148,10 @@ export function awsSecretsManager(options: AWSSecretsManagerOptions = {}): AWSSe
         }
         return values
       } catch (error) {
-        if (!(error instanceof SecretNotFound) || looks === LOOKS) throw error
+        if (!(error instanceof SecretNotFound)) throw error
+        // The secret is there, whatever became of this version of it.
+        if (looks === LOOKS)
+          throw unavailable(SERVICE, operation, `a version of "${path}" went while it was read`, error)
       }
     }
   }
@@ -180,10 +179,22 @@ export function awsSecretsManager(options: AWSSecretsManagerOptions = {}): AWSSe
     } catch (error) {
       // When its answer is lost, the secret may be there all the same: as this version.
       if (!(error instanceof SecretExists || error instanceof SecretStorageUnavailable)) throw error
-      const now = await stages(path, operation, options).catch(() => [])
-      if (!now.some(([, version]) => version === token)) throw error
+      if (!(await isVersion(path, token, operation, error, options))) throw error
     }
   }
+
+  /** Whether a secret that could not be created, because of an error, is this version all the same. */
+  const isVersion = async (path: string, token: string, operation: string, error: EncxError, options?: CallOptions) => {
+    try {
+      return (await stages(path, operation, options)).some(([, version]) => version === token)
+    } catch (reason) {
+      if (reason instanceof SecretNotFound) return false
+      // Of one that is there and cannot be looked at, it is not known whose it is.
+      if (error instanceof SecretExists || !(reason instanceof EncxError)) throw reason
+      throw withHint(error, SERVICE, operation, `whether it was stored is not known: ${reason.message}`)
+    }
+  }
+
   return {
     provider: PROVIDER,
 
@@ -202,12 +213,7 @@ export function awsSecretsManager(options: AWSSecretsManagerOptions = {}): AWSSe
       const SecretString = base64(pepper)
       options?.signal?.throwIfAborted()
       // Secrets Manager would give a secret without a value its first one.
-      const known = await stages(path, "rotatePepper", options)
-      if (known[0]?.[0] !== "current")
-        throw new SecretNotFound(`Cannot rotate the secret "${path}": none of its versions is current`, {
-          provider: PROVIDER,
-          operation: "rotatePepper",
-        })
+      await stages(path, "rotatePepper", options)
       await connection.send({
         operation: "rotatePepper",
         command: "PutSecretValue",
@@ -223,7 +229,8 @@ export function awsSecretsManager(options: AWSSecretsManagerOptions = {}): AWSSe
       const path = secretPath(alias, "pepper")
       options?.signal?.throwIfAborted()
       try {
-        return (await stages(path, "pepperExists", options))[0]?.[0] === "current"
+        await stages(path, "pepperExists", options)
+        return true
       } catch (error) {
         if (error instanceof SecretNotFound) return false
         throw error

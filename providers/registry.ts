@@ -1,5 +1,5 @@
 /**
- * Services by URI: `local:///home/ada/.encx/keys.json`, `awskms:///alias/app?region=eu-west-1`, `memory://`, or a scheme of your own. A provider's module is
+ * Services by URI: `local:///home/ada/.encx/keys.json`, `awskms:///alias/app?region=eu-west-1`, `vaulttransit:///app`, `memory://`, or a scheme of your own. A provider's module is
  * imported when its scheme is first used. A registry is an object; there is no other.
  *
  * @module
@@ -8,6 +8,7 @@ import type { KeyManagementService, SecretManagementService } from "../core/cont
 import { InvalidConfiguration } from "../core/errors.ts"
 import { isScheme, type ProviderURI, parseURI } from "../core/uri.ts"
 import { AWS_PARAMETERS, flag, KMS_PARAMETERS, kmsOptions, secretsManagerOptions } from "./_aws-uri.ts"
+import { KV_PARAMETERS, kvOptions, TRANSIT_PARAMETERS, transitOptions } from "./_vault-uri.ts"
 
 /** A service that was opened: a KMS, a secret store, or both. */
 export type Provider = KeyManagementService | SecretManagementService | (KeyManagementService & SecretManagementService)
@@ -27,6 +28,14 @@ const awsKMS: ProviderOpener = {
 const awsSecretsManager: ProviderOpener = {
   parameters: AWS_PARAMETERS,
   open: async (uri) => (await import("./aws-secrets-manager.ts")).awsSecretsManager(secretsManagerOptions(uri)),
+}
+const vaultTransit: ProviderOpener = {
+  parameters: TRANSIT_PARAMETERS,
+  open: async (uri) => (await import("./vault-transit.ts")).vaultTransit(transitOptions(uri)),
+}
+const vaultKV: ProviderOpener = {
+  parameters: KV_PARAMETERS,
+  open: async (uri) => (await import("./vault-kv.ts")).vaultKV(kvOptions(uri)),
 }
 
 const BUILT_IN: Readonly<Record<string, ProviderOpener>> = {
@@ -55,6 +64,12 @@ const BUILT_IN: Readonly<Record<string, ProviderOpener>> = {
   "aws-kms": awsKMS,
   arn: awsKMS,
   awssecretsmanager: awsSecretsManager,
+  vaulttransit: vaultTransit,
+  // Go CDK's and sigstore's spelling, and Tink's and Confluent's
+  hashivault: vaultTransit,
+  openbao: vaultTransit,
+  hcvault: vaultTransit,
+  vaultkv: vaultKV,
 }
 
 const MAX_SHOWN = 20

@@ -26,6 +26,14 @@ export const CREDENTIALS = {
   secretAccessKey: "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
 }
 
+/** The services of the guide, in the environment of a program. */
+export const SERVICES = {
+  ENCX_KMS: "awskms:///?region=us-east-1",
+  ENCX_SECRETS: "awssecretsmanager:///?region=us-east-1",
+} as const
+/** What `furnish` makes. */
+export const SERVED = { ENCX_KEK_ALIAS: "alias/my-encryption-key", ENCX_PEPPER_ALIAS: "my-service" } as const
+
 /** Starts one. */
 export async function startAWS(start: () => Promise<Server> = startMoto): Promise<AWS> {
   const server = await start()

@@ -12,7 +12,10 @@ export interface Statement {
   readonly Effect: "Allow"
   readonly Action: string | readonly string[]
   readonly Resource: string | readonly string[]
-  readonly Condition?: { readonly StringEquals: Readonly<Record<string, string>> }
+  readonly Condition?: {
+    readonly StringEquals?: Readonly<Record<string, string>>
+    readonly Null?: Readonly<Record<string, string>>
+  }
 }
 
 /** The actions that a policy names, sorted. */
@@ -20,11 +23,12 @@ export function actionsOf(policy: Policy): string[] {
   return policy.Statement.flatMap(({ Action }) => [Action].flat() as string[]).sort()
 }
 
-/** What a policy denies of a request: `kms:Decrypt on arn:…`. */
-export function denied(policy: Policy, request: RecordedRequest): string[] {
+/** What a policy denies of a request, among others that may have given its key an alias: `kms:Decrypt on arn:…`. */
+export function denied(policy: Policy, request: RecordedRequest, among: readonly RecordedRequest[] = []): string[] {
+  const aliased = hasAlias(request, among)
   return request.actions.flatMap((action) =>
     resourcesOf(request)
-      .filter((resource) => !policy.Statement.some((each) => allows(each, action, resource, request)))
+      .filter((resource) => !policy.Statement.some((each) => allows(each, action, resource, request, aliased)))
       .map((resource) => `${action} on ${resource}`),
   )
 }
@@ -34,14 +38,26 @@ function allows(
   action: string,
   resource: string,
   request: RecordedRequest,
+  aliased: boolean,
 ): boolean {
   if (![Action].flat().includes(action)) return false
   if (![Resource].flat().some((pattern) => fits(pattern, resource))) return false
+  const absent = Object.entries(Condition?.Null ?? {})
+  if (!absent.every(([name, value]) => name === "kms:ResourceAliases" && value === String(!aliased))) return false
   const context = (request.body["EncryptionContext"] ?? {}) as Readonly<Record<string, string>>
   return Object.entries(Condition?.StringEquals ?? {}).every(([name, value]) => {
     const [, pair] = /^kms:EncryptionContext:(.+)$/.exec(name) ?? []
     return pair !== undefined && context[pair] === value
   })
+}
+
+/** Whether a key that a request names was given an alias. */
+function hasAlias({ body }: RecordedRequest, among: readonly RecordedRequest[]): boolean {
+  const id = (name: unknown): string => String(name).replace(/^.*\//, "")
+  return among.some(
+    (each) =>
+      each.operation === "CreateAlias" && each.status === 200 && id(each.body["TargetKeyId"]) === id(body["KeyId"]),
+  )
 }
 
 function fits(pattern: string, resource: string): boolean {

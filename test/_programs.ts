@@ -33,11 +33,15 @@ function source(specifier: string): string {
   return pathToFileURL(join(ROOT, path)).href
 }
 
-/** Runs a program to its end, in a home of its own; `/home/ada` in it is that home. */
+/** Runs a program to its end, in a home of its own, where it stands; `/home/ada` in it is that home. */
 export async function runProgram(program: string, { variables = {}, ...options }: ScriptOptions = {}): Promise<Ended> {
   return await withFolder(async (folder) => {
     const script = join(folder, "program.ts")
     writeFileSync(script, located(program.replaceAll("/home/ada", folder)))
-    return await runScript(pathToFileURL(script), { ...options, variables: { HOME: folder, ...variables } })
+    return await runScript(pathToFileURL(script), {
+      cwd: folder,
+      ...options,
+      variables: { HOME: folder, ...variables },
+    })
   })
 }

@@ -16,6 +16,8 @@ export interface ScriptOptions {
   readonly args?: readonly string[]
   /** Set beside those of this process; one that is undefined is taken away. */
   readonly variables?: Readonly<Record<string, string | undefined>>
+  /** Where it runs. @default {where this process does} */
+  readonly cwd?: string
   /** After it, the process is killed and the call rejects. @default {60_000} */
   readonly timeoutMs?: number
 }
@@ -31,6 +33,11 @@ function defined(variables: Readonly<Record<string, string | undefined>>): Recor
   return Object.fromEntries(set)
 }
 
+/** How a .ts file is run here: the arguments of this runtime. */
+export function argumentsOf(script: URL): string[] {
+  return [...RUN, fileURLToPath(script)]
+}
+
 /** Runs a .ts file to its end. A process that is killed, also by itself, is an end like any other. */
 export async function runScript(script: URL, { args = [], ...options }: ScriptOptions = {}): Promise<Ended> {
   return await runCommand(process.execPath, { ...options, args: [...RUN, script.pathname, ...args] })
@@ -39,9 +46,10 @@ export async function runScript(script: URL, { args = [], ...options }: ScriptOp
 /** Runs a command to its end. */
 export async function runCommand(
   command: string,
-  { args = [], variables = {}, timeoutMs = 60_000 }: ScriptOptions = {},
+  { args = [], variables = {}, cwd = process.cwd(), timeoutMs = 60_000 }: ScriptOptions = {},
 ): Promise<Ended> {
   const child = spawn(command, args, {
+    cwd,
     env: defined({ ...process.env, NO_COLOR: "1", ...variables }),
     stdio: ["ignore", "pipe", "pipe"],
   })

@@ -28,6 +28,9 @@ import {
   withIndexRoot,
   withKEKAlias,
   withKMSService,
+  withLogger,
+  withMetricsCollector,
+  withObservabilityHook,
   withPepper,
 } from "../mod.ts"
 import { keyFile } from "../providers/_key-file.ts"
@@ -468,5 +471,52 @@ describe("secrets", () => {
       assert.deepEqual(found, [])
       assert.ok(names.size >= 110, `${names.size} different failures`)
     })
+  })
+
+  it("no secret reaches a metric, a hook, a log or a health check, when all goes well and when something fails", async () => {
+    const kms = memory()
+    await kms.createKey("app")
+    await kms.createKey("other")
+    await kms.storePepper("app", raw("pepper"))
+    const told: unknown[][] = []
+    const tell =
+      (name: string) =>
+      (...all: unknown[]): void => {
+        told.push([name, ...all])
+      }
+    const crypto = await newCrypto(
+      withKMSService(kms),
+      withKEKAlias("app"),
+      withPepper(kms, "app"),
+      withIndexRoot(raw("root")),
+      withMetricsCollector({
+        incrementCounter: tell("counter"),
+        incrementCounterBy: tell("counter"),
+        setGauge: tell("gauge"),
+        recordTiming: tell("timing"),
+        recordValue: tell("value"),
+      }),
+      withObservabilityHook({
+        onProcessStart: tell("start"),
+        onProcessComplete: tell("complete"),
+        onError: tell("error"),
+        onKeyOperation: tell("key"),
+      }),
+      withLogger({ debug: tell("debug"), info: tell("info"), warn: tell("warn"), error: tell("log") }),
+    )
+    const failures = await ofProgram(crypto, kms)
+    for (const [, run] of failures) await Promise.allSettled([(async () => await run())()])
+    await crypto.rotateKEK()
+    const health = await crypto.health()
+    await crypto.close()
+    const found = [...told, health].flatMap((each) =>
+      leaks(shown(each)).map((leak) => `${leak}: ${inspect(each).slice(0, 200)}`),
+    )
+    assert.deepEqual(found, [])
+    for (const name of ["counter", "gauge", "timing", "start", "complete", "error", "key", "debug", "info", "log"])
+      assert.ok(
+        told.some(([each]) => each === name),
+        name,
+      )
   })
 })

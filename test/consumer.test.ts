@@ -44,7 +44,10 @@ const EXPECTED = {
   opened: "secret",
   version: 2,
   providers: ["function", "function", "function"],
-  schemes: ["arn", "aws-kms", "awskms", "awssecretsmanager", "env", "local", "memory"],
+  schemes: [
+    ...["arn", "aws-kms", "awskms", "awssecretsmanager", "env", "hashivault", "hcvault", "local", "memory", "openbao"],
+    ...["vaultkv", "vaulttransit"],
+  ],
   missing: [
     {
       code: "MISSING_DEPENDENCY",
@@ -62,13 +65,13 @@ const EXPECTED = {
 const TYPES = `
 import { type KeyManagementService, newCrypto, withKEKAlias, withKMSService } from "encx"
 import { memory } from "encx/memory"
-import { keyManagementServiceSuite } from "encx/testing"
+import { keyManagementServiceSuite, newTestCrypto } from "encx/testing"
 const kms: KeyManagementService = memory()
 const crypto = await newCrypto(withKMSService(kms), withKEKAlias("app"))
 const envelope: Uint8Array = await crypto.seal(new Uint8Array(1))
 // @ts-expect-error an envelope is bytes
 const text: string = envelope
-export { keyManagementServiceSuite, text }
+export { keyManagementServiceSuite, newTestCrypto, text }
 `
 
 // Packing and six runtimes are the same whoever starts them: once is enough.
@@ -98,6 +101,7 @@ describe("the packed tarball", { skip: elsewhere === undefined ? false : "it is 
       "core",
       "docs",
       "providers",
+      "test/kit",
       "test/suites",
       "tools",
       "mod.ts",

@@ -1,12 +1,19 @@
 import assert from "node:assert/strict"
 import { existsSync, globSync, readFileSync } from "node:fs"
-import { basename, join, resolve } from "node:path"
+import { basename, dirname, join, resolve } from "node:path"
 import { describe, it } from "node:test"
+import { anchorsOf } from "./_markdown.ts"
 import { runProgram } from "./_programs.ts"
 
 const root = resolve(import.meta.dirname, "..")
-// Their programs need a server: aws-docs.test.ts.
-const ELSEWHERE = ["docs/aws.md", "providers/aws-kms.ts", "providers/aws-secrets-manager.ts"]
+// Their programs need a server: aws-docs.test.ts, key-versions-docs.test.ts, vault-docs.test.ts.
+const ELSEWHERE = [
+  "docs/aws.md",
+  "docs/key-versions.md",
+  "docs/vault.md",
+  "providers/aws-kms.ts",
+  "providers/aws-secrets-manager.ts",
+]
 
 async function runs(program: string, name: string): Promise<void> {
   const ended = await runProgram(program, { variables: { ENCX_KEK: Buffer.alloc(32, 7).toString("base64") } })
@@ -15,11 +22,15 @@ async function runs(program: string, name: string): Promise<void> {
 
 /** What an example of a docstring may use without importing it. */
 const PRELUDE = `import { deepStrictEqual as assertEquals } from "node:assert"
-import { lowercase, newCrypto, plain, record, text, trim, withBootstrap, withKEKAlias, withKMSService } from "encx"
+import { inMemoryMetrics, lowercase, newCrypto, plain, record, resilientService, text, trim } from "encx"
+import { withBootstrap, withDatabase, withKEKAlias, withKMSService } from "encx"
+import { withLogger, withMetricsCollector, withObservabilityHook } from "encx"
 import { env } from "encx/env"
+import { goString } from "encx/go-encx"
 import { local } from "encx/local"
 import { memory } from "encx/memory"
-void [assertEquals, lowercase, newCrypto, plain, record, text, trim, withBootstrap, withKEKAlias, withKMSService, env, local, memory]
+import { openTelemetry } from "encx/opentelemetry"
+void [goString, inMemoryMetrics, resilientService, withDatabase, withLogger, withMetricsCollector, withObservabilityHook, openTelemetry, assertEquals, lowercase, newCrypto, plain, record, text, trim, withBootstrap, withKEKAlias, withKMSService, env, local, memory]
 `
 
 describe("documentation", () => {
@@ -33,6 +44,18 @@ describe("documentation", () => {
     for (const [i, program] of programs.entries()) {
       it(`program ${i + 1} of ${path} runs`, async () => await runs(program, path))
     }
+  }
+
+  for (const path of ["README.md", ...globSync("{docs,.github}/*.md", { cwd: root }).sort()]) {
+    it(`links of ${path} lead somewhere`, () => {
+      const prose = readFileSync(join(root, path), "utf8").replace(/^```[\s\S]*?^```$/gm, "")
+      for (const [, target = ""] of prose.matchAll(/\]\((?!https?:)([^)\s]+)\)/g)) {
+        const [file = "", anchor] = target.split("#")
+        const linked = file === "" ? join(root, path) : join(root, dirname(path), file)
+        assert.ok(existsSync(linked), `${path} links ${target}`)
+        if (anchor) assert.ok(anchorsOf(readFileSync(linked, "utf8")).includes(anchor), `${path} links ${target}`)
+      }
+    })
   }
 
   for (const path of globSync("{core,providers}/**/*.ts", { cwd: root })

@@ -2,10 +2,11 @@ import assert from "node:assert/strict"
 import { globSync, readFileSync } from "node:fs"
 import { join, resolve } from "node:path"
 import { after, before, describe, it } from "node:test"
+import { Pool } from "pg"
 import { type AWS, furnish, startAWS } from "./_aws.ts"
 import { runProgram } from "./_programs.ts"
 import type { Ended } from "./_script.ts"
-import { needsServer } from "./servers/index.ts"
+import { needsServer, type RunningServer, startPostgres } from "./servers/index.ts"
 
 const folder = join(resolve(import.meta.dirname, ".."), "examples")
 const example = (name: string): string => readFileSync(join(folder, name), "utf8")
@@ -106,5 +107,60 @@ console.log(first)
       await runs(example("aws-lambda.ts") + later, { ENCX_KEK_ALIAS: "alias/later", ENCX_PEPPER_ALIAS: "later" }),
       "done\nKEY_NOT_FOUND\n",
     )
+  })
+})
+
+describe("examples/production.ts", needsServer("moto", "postgres"), () => {
+  let aws: AWS
+  let postgres: RunningServer
+  before(async () => {
+    aws = await startAWS()
+    await furnish(aws)
+    postgres = await startPostgres()
+  })
+  after(async () => {
+    await postgres?.close()
+    await aws?.close()
+  })
+
+  it("records the version of its key in PostgreSQL, once, and finds it there when it starts again", async () => {
+    const variables = { ...aws.variables, DATABASE_URL: postgres.url, KMS_KEY_ALIAS: "alias/my-encryption-key" }
+    for (const _ of [1, 2]) {
+      const ended = await runProgram(example("production.ts"), { variables })
+      assert.equal(ended.code, 0, ended.stderr || ended.stdout)
+      assert.equal(ended.stderr, "")
+      assert.match(ended.stdout, /^Sealed under version 1 of arn:aws:kms:us-east-1:\d{12}:key\/[0-9a-f-]{36}$/m)
+      assert.match(ended.stdout, /^Opened: ada@example\.org$/m)
+    }
+    const pool = new Pool({ connectionString: postgres.url })
+    try {
+      const { rows } = await pool.query("SELECT alias, version, kms_key_id, is_deprecated FROM kek_versions")
+      assert.equal(rows.length, 1)
+      assert.match(rows[0].kms_key_id, /^arn:aws:kms:us-east-1:/)
+      assert.deepEqual(
+        { ...rows[0], kms_key_id: "" },
+        {
+          alias: "alias/my-encryption-key",
+          version: 1,
+          kms_key_id: "",
+          is_deprecated: false,
+        },
+      )
+    } finally {
+      await pool.end()
+    }
+    assert.equal(aws.proxy.count("CreateKey"), 0)
+  })
+
+  it("tells an outage of its database, and that it may be tried again", async () => {
+    const variables = {
+      ...aws.variables,
+      DATABASE_URL: "postgres://postgres@127.0.0.1:9/postgres",
+      KMS_KEY_ALIAS: "alias/my-encryption-key",
+    }
+    const ended = await runProgram(example("production.ts"), { variables })
+    assert.notEqual(ended.code, 0)
+    assert.match(ended.stderr, /DatabaseUnavailable: /)
+    assert.match(ended.stderr, /^Try again later\.$/m)
   })
 })

@@ -186,6 +186,15 @@ describe("resilient()", () => {
     assert.equal(failing.attempts, 3)
   })
 
+  it("resilient() takes an option that is undefined for one that was not given", async () => {
+    const limits = { attempts: 1, deadlineMs: undefined, requestTimeoutMs: undefined, random: undefined }
+    for (const breaker of [undefined, {}, { failures: undefined, openMs: undefined, successes: undefined }]) {
+      const asked = resilience({ ...limits, breaker } as object)
+      for (let i = 0; i < 5; i++) await assert.rejects(asked.call("key", "ask", OUTCOMES.failure), /500/)
+      await assert.rejects(asked.call("key", "ask", OUTCOMES.success), /several times in a row/)
+    }
+  })
+
   it("resilient() refuses limits that are not whole numbers from 1", () => {
     for (const options of [
       { attempts: 0 },

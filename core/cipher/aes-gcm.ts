@@ -11,7 +11,8 @@ import { DecryptionFailed } from "../errors.ts"
 import type { Key } from "./derive.ts"
 
 const ALGORITHM = "aes-256-gcm"
-const NONCE = 12
+/** Bytes of a nonce. */
+export const NONCE = 12
 /** Bytes of a tag. */
 export const TAG = 16
 // Without it Node 20 takes tags of 4 bytes (DEP0182).

@@ -9,7 +9,8 @@ import { InvalidFormat, InvalidInput } from "../errors.ts"
 import { openedSize } from "./cobblestone.ts"
 import { labelled } from "./derive.ts"
 
-const MAGIC = Uint8Array.of(0x8e, 0x45, 0x4e, 0x58)
+/** How a header begins, and no wrap of another library. */
+export const MAGIC: Uint8Array = Uint8Array.of(0x8e, 0x45, 0x4e, 0x58)
 const VERSION = 2
 /** Suite 01 is Cobblestone-256. */
 export const SUITE = 1

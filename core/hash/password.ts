@@ -4,11 +4,12 @@
  *
  * @module
  */
-import { equal, randomBytes, u32, utf8, wipe } from "../bytes.ts"
+import { copyOf, equal, randomBytes, u32, utf8, wipe } from "../bytes.ts"
 import { type Context, encodeContext } from "../cipher/context.ts"
 import { hmac, labelled } from "../cipher/derive.ts"
 import type { CallOptions } from "../contracts.ts"
 import { InvalidInput, UninitializedPepper } from "../errors.ts"
+import { formatGoHash, goPassword, isGoHash, parseGoHash } from "../go-encx/hash.ts"
 import { type Argon2Limits, argon2id, Turnstile } from "./argon2.ts"
 import type { Pepper, Peppers } from "./pepper.ts"
 import { type Argon2Cost, costProblem, DEFAULT_COST, floorProblem, formatPHC, parsePHC } from "./phc.ts"
@@ -16,6 +17,8 @@ import { type Argon2Cost, costProblem, DEFAULT_COST, floorProblem, formatPHC, pa
 const SALT = 16
 const HASH = 32
 const MAX_VALUE = 4096
+// The Go library hashes whatever a field holds.
+const MAX_GO_VALUE = 2 ** 20
 
 /** How password hashes are made and how many at once. */
 export interface Argon2Options extends Partial<Argon2Cost>, Argon2Limits {}
@@ -82,8 +85,12 @@ export class PasswordHasher {
     return equal(hash, await this.#run(pepper, message, cost, salt, hash.length, options))
   }
 
-  /** Whether a stored hash was made with another pepper, or at another cost, than new ones are. */
+  /** Whether a stored hash was made with another pepper, or at another cost, than new ones are, or by the Go library. */
   needsRehash(stored: string): boolean {
+    if (isGoHash(stored)) {
+      parseGoHash(stored)
+      return true
+    }
     const { keyID, salt, hash, memoryKiB, iterations, parallelism } = parsePHC(stored)
     const { current } = this.#initialized()
     const same =
@@ -116,6 +123,58 @@ export class PasswordHasher {
       wipe(password)
     }
   }
+
+  // --- The Go library's ---
+
+  /** Hashes a serialised value as the Go library does, at this program's cost. Another salt is for known-answer tests. */
+  async hashGo(
+    serialised: Uint8Array,
+    options: CallOptions = {},
+    salt: Uint8Array = randomBytes(SALT),
+  ): Promise<string> {
+    const { current } = this.#initialized()
+    const hash = await this.#runGo(current, serialised, this.#cost, salt, HASH, options)
+    return formatGoHash({ ...this.#cost, salt, hash })
+  }
+
+  /** Whether one of the Go library's hashes is that of this serialised value. It names no pepper, so each is tried. */
+  async verifyGo(serialised: Uint8Array, stored: string, options: CallOptions = {}): Promise<boolean> {
+    const { salt, hash, ...cost } = parseGoHash(stored)
+    const { all } = this.#initialized()
+    const own = copyOf(serialised)
+    try {
+      for (const pepper of all) {
+        if (equal(hash, await this.#runGo(pepper, own, cost, salt, hash.length, options))) return true
+      }
+      return false
+    } finally {
+      wipe(own)
+    }
+  }
+
+  async #runGo(
+    pepper: Pepper,
+    serialised: Uint8Array,
+    cost: Argon2Cost,
+    salt: Uint8Array,
+    length: number,
+    options: CallOptions,
+  ): Promise<Uint8Array> {
+    const own = copyOf(checkGoValue(serialised))
+    try {
+      return await this.#turnstile.pass(async () => {
+        // The pepper's bytes are out of their key object for this run alone.
+        const password = goPassword(own, pepper.key)
+        try {
+          return await argon2id({ ...cost, password, salt, length })
+        } finally {
+          wipe(password)
+        }
+      }, options)
+    } finally {
+      wipe(own)
+    }
+  }
 }
 
 /** Refuses what cannot be hashed, `null` aside. @internal */
@@ -129,6 +188,11 @@ function valueBytes(value: unknown): Uint8Array {
   const bytes = typeof value === "string" ? utf8(value, "a value to hash") : value
   if (bytes.length <= MAX_VALUE) return bytes
   throw new InvalidInput(`Cannot hash a value: it has ${bytes.length} bytes, more than ${MAX_VALUE}`)
+}
+
+function checkGoValue(serialised: Uint8Array): Uint8Array {
+  if (serialised.length <= MAX_GO_VALUE) return serialised
+  throw new InvalidInput(`Cannot hash a value: it has ${serialised.length} bytes, more than ${MAX_GO_VALUE}`)
 }
 
 // "encx.v2.pw" ‖ 00 ‖ u32 length ‖ encoded context ‖ value

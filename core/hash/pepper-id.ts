@@ -14,10 +14,10 @@ export function pepperID(pepper: Uint8Array): Uint8Array {
   return hkdf("sha256", pepper, new Uint8Array(0), ascii("encx.v2.pepper-id"), 4)
 }
 
-/** Why these bytes cannot be a pepper, or `undefined`: it has 32 bytes, which are not all the same. */
+/** Why these bytes cannot be a pepper, or `undefined`: it has 32 bytes, which are not all zero. */
 export function pepperProblem(pepper: Uint8Array): string | undefined {
   if (!(pepper instanceof Uint8Array)) return "it is not a Uint8Array"
   if (pepper.length !== PEPPER_LENGTH) return `it has ${pepper.length} bytes, not ${PEPPER_LENGTH}`
-  if (pepper.every((byte) => byte === pepper[0])) return "its bytes are all the same"
+  if (pepper.every((byte) => byte === 0)) return "its bytes are all zero"
   return undefined
 }

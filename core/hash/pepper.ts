@@ -19,12 +19,15 @@ export interface Pepper {
 export class Peppers {
   /** The one that new hashes get. */
   readonly current: Pepper
+  /** All of them, the current one first: for hashes that name none. */
+  readonly all: readonly Pepper[]
   readonly #byID: ReadonlyMap<string, Pepper>
 
   /** @param peppers sound ones, the current one first; they may be wiped afterwards */
   constructor(peppers: readonly [Uint8Array, ...Uint8Array[]]) {
     const made = peppers.map((bytes) => ({ id: pepperID(bytes), key: createSecretKey(bytes) })) as [Pepper, ...Pepper[]]
     this.current = made[0]
+    this.all = made
     // Read from the last to the first, so that where two ids collide the earlier one holds.
     this.#byID = new Map(made.toReversed().map((pepper) => [hex(pepper.id), pepper]))
   }

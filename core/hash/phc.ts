@@ -45,11 +45,18 @@ const FLOOR: readonly (readonly [number, number])[] = [
   [7168, 5],
 ]
 
+/** How many passes and lanes a stored hash may ask for. */
+export type CostLimits = Pick<Argon2Cost, "iterations" | "parallelism">
+const LIMITS: CostLimits = { iterations: 16, parallelism: 16 }
+
 /** Why a cost is refused whoever wrote it, or `undefined`. */
-export function costProblem({ memoryKiB: m, iterations: t, parallelism: p }: Argon2Cost): string | undefined {
+export function costProblem(
+  { memoryKiB: m, iterations: t, parallelism: p }: Argon2Cost,
+  { iterations, parallelism }: CostLimits = LIMITS,
+): string | undefined {
   if (![m, t, p].every(Number.isInteger)) return "its parameters are not whole numbers"
-  if (t < 1 || t > 16) return `t is ${t}, not 1 to 16`
-  if (p < 1 || p > 16) return `p is ${p}, not 1 to 16`
+  if (t < 1 || t > iterations) return `t is ${t}, not 1 to ${iterations}`
+  if (p < 1 || p > parallelism) return `p is ${p}, not 1 to ${parallelism}`
   if (m < 8 * p || m > 262_144) return `m is ${m} KiB, not ${8 * p} to 262144`
   if (m * t > MAX_MEMORY_PASSES) return `m times t is ${m * t}, more than ${MAX_MEMORY_PASSES}`
   return undefined
@@ -92,20 +99,25 @@ export function parsePHC(stored: string): StoredHash {
   }
 }
 
-const unpadded = (value: Uint8Array): string => base64(value).replace(/=+$/, "")
+// --- Parts, of this form and of the Go library's ---
+
+/** Base64 without its padding. */
+export const unpadded = (value: Uint8Array): string => base64(value).replace(/=+$/, "")
 
 function after(part: string | undefined, prefix: string): string {
   if (!part?.startsWith(prefix)) throw malformed(`${prefix.slice(0, -1)} is missing, or not in its place`)
   return part.slice(prefix.length)
 }
 
-function decimal(part: string | undefined, prefix: string): number {
+/** A number as a stored hash writes it: `m=65536`. */
+export function decimal(part: string | undefined, prefix: string): number {
   const digits = after(part, prefix)
   if (!/^(0|[1-9][0-9]{0,9})$/.test(digits)) throw malformed(`${prefix.slice(0, -1)} is not a decimal`)
   return Number(digits)
 }
 
-function bytes(encoded: string, name: string, { min, max }: { min: number; max: number }): Uint8Array {
+/** Bytes as a stored hash writes them: canonical base64 without padding. */
+export function bytes(encoded: string, name: string, { min, max }: { min: number; max: number }): Uint8Array {
   // Four characters carry three bytes, so a length that is too long shows before it is decoded.
   if (encoded.length > Math.ceil((max * 4) / 3)) throw malformed(`its ${name} is longer than ${max} bytes`)
   if (encoded.endsWith("=")) throw malformed(`its ${name} is padded`)
@@ -115,6 +127,7 @@ function bytes(encoded: string, name: string, { min, max }: { min: number; max: 
   return value
 }
 
-function malformed(state: string): InvalidFormat {
+/** The error of a stored hash that is refused. */
+export function malformed(state: string): InvalidFormat {
   return new InvalidFormat(`Cannot read a stored hash: ${state}`)
 }

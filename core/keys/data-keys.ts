@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { hex, latin1, wipe } from "../bytes.ts"
+import { copyOf, hex, latin1, wipe } from "../bytes.ts"
 import { type Header, type KeyEntry, providerOf } from "../cipher/envelope.ts"
 import type { CallOptions, KeyDescription, WrappedDEK } from "../contracts.ts"
 import {
@@ -15,8 +15,9 @@ import {
   KMSError,
   type Try,
 } from "../errors.ts"
-import { DataKey, type SealingKey } from "./dek.ts"
+import { DataKey, NO_DEK_ID, type SealingKey } from "./dek.ts"
 import type { DEKCache, Use } from "./dek-cache.ts"
+import type { KEKVersions } from "./kek-versions.ts"
 import { type AllowedEntry, type Keyring, tryOf } from "./keyring.ts"
 
 /** The data keys of one program. */
@@ -29,6 +30,8 @@ export class DataKeys {
   constructor(keyring: Keyring, cache: DEKCache<SealingKey, DataKey>) {
     this.keyring = keyring
     this.cache = cache
+    // What other programs rotated holds for this one's next data key.
+    if (keyring.versions) keyring.versions.onRotation = () => cache.renew()
   }
 
   /** Seals with a data key; `partition` keeps the keys of one tenant from serving another. */
@@ -139,10 +142,93 @@ export class DataKeys {
     throw lastError(unasked, tries)
   }
 
+  // --- Data keys whose wrap stands alone, without id or context: the Go library's ---
+
+  /**
+   * Makes a data key; the caller destroys it.
+   *
+   * @returns the key, its wrap, and the version that the database records
+   * @throws {InvalidConfiguration} when this program has no database
+   */
+  async generateBare(
+    options: CallOptions,
+  ): Promise<{ readonly dek: DataKey; readonly wrapped: Uint8Array; readonly version: number }> {
+    this.#recorded()
+    const { dek, wrapped, kekVersion } = await this.keyring.generateBare(options)
+    return { dek, wrapped: wrapped.ciphertext, version: kekVersion }
+  }
+
+  /**
+   * Uses a data key, from the cache or unwrapped.
+   *
+   * @throws {InvalidConfiguration} when this program has no database
+   * @throws {KeyNotFound} when the database records no such version
+   */
+  async openBare<Result>(
+    wrapped: Uint8Array,
+    version: number,
+    options: CallOptions,
+    use: (dek: DataKey) => Result,
+  ): Promise<Awaited<Result>> {
+    const own = copyOf(wrapped)
+    const { keyID } = await this.#recorded().keyOf(version, options)
+    const id = `bare/${keyID.length}/${keyID}/${latin1(own)}`
+    const load = async (call: CallOptions): Promise<DataKey> =>
+      new DataKey(NO_DEK_ID, await this.keyring.unwrapRecorded(own, keyID, undefined, call))
+    const lease = await this.cache.open(id, load, options)
+    try {
+      return await use(lease.value)
+    } finally {
+      lease.release()
+    }
+  }
+
+  /**
+   * Wraps a data key anew, under the current version.
+   *
+   * @param fits whether the unwrapped key is the right one
+   * @throws {InvalidConfiguration} when this program has no database
+   * @throws {KeyNotFound} when the database records no such version
+   * @throws {DecryptionFailed} when it is not the right one
+   */
+  async rewrapBare(
+    wrapped: Uint8Array,
+    version: number,
+    options: CallOptions,
+    fits: (dek: DataKey) => boolean,
+  ): Promise<{ readonly wrapped: Uint8Array; readonly version: number }> {
+    const bytes = await this.unwrapBare(wrapped, version, options)
+    try {
+      if (!fits(new DataKey(NO_DEK_ID, Uint8Array.from(bytes)))) throw new DecryptionFailed()
+      const fresh = await this.keyring.wrapBare(bytes, options)
+      return { wrapped: fresh.wrapped.ciphertext, version: fresh.kekVersion }
+    } finally {
+      wipe(bytes)
+    }
+  }
+
+  /** Unwraps a data key, not from the cache; the caller wipes it. */
+  async unwrapBare(wrapped: Uint8Array, version: number, options: CallOptions): Promise<Uint8Array> {
+    const own = copyOf(wrapped)
+    const { keyID } = await this.#recorded().keyOf(version, options)
+    return await this.keyring.unwrapRecorded(own, keyID, undefined, options)
+  }
+
+  #recorded(): KEKVersions {
+    const { versions } = this.keyring
+    if (versions) return versions
+    throw new InvalidConfiguration("Cannot use a data key of the Go library's: this program has no database", {
+      hint: "name the one that records the versions of its key: withDatabase(…)",
+    })
+  }
+
   // --- The key-encryption key ---
 
   /** Makes a new version of the first key and seals with it from now on. */
   async rotate(options: CallOptions): Promise<KeyDescription> {
+    const { versions } = this.keyring
+    // When the database cannot be asked, the KMS is not told to rotate.
+    await versions?.reload(options)
     const { kms, keyID } = await this.keyring.primary(options)
     if (!kms.rotateKey) {
       throw new InvalidConfiguration(`Cannot rotate the key "${keyID}": the provider "${kms.provider}" does not`, {
@@ -151,18 +237,23 @@ export class DataKeys {
     }
     this.keyring.calls.rotateKey++
     const rotated = await kms.rotateKey(keyID, options)
+    const recorded = await versions?.add(rotated.keyID, options)
     this.cache.renew()
-    return rotated
+    return recorded ?? rotated
   }
 
-  /** The first key and its versions. */
+  /** The first key and its versions: the database's, where there is one. */
   async describe(options: CallOptions): Promise<KeyDescription> {
+    const { versions } = this.keyring
+    if (versions) return await versions.describe(options)
     const { kms, keyID } = await this.keyring.primary(options)
     return await kms.describeKey(keyID, options)
   }
 
   /** The id of the key that a version belongs to. */
   async keyIDForVersion(version: number, options: CallOptions): Promise<string> {
+    const recorded = await this.keyring.versions?.keyOf(version, options)
+    if (recorded) return recorded.keyID
     const { kms } = await this.keyring.primary(options)
     const { keyID, versions } = await this.describe(options)
     if (versions.some((each) => each.version === version)) return keyID
@@ -178,16 +269,33 @@ export class DataKeys {
     dekID: Uint8Array,
     options: CallOptions,
   ): Promise<Uint8Array> {
-    const entries = this.keyring.named(keyID).map((name) => ({ ...name, version, wrapped: ciphertext }))
+    const own = copyOf(ciphertext)
+    const { versions } = this.keyring
+    if (versions && (await versions.has(keyID, options)))
+      return await this.keyring.unwrapRecorded(own, keyID, dekID, options)
+    const entries = this.keyring.named(keyID).map((name) => ({ ...name, version, wrapped: own }))
     const [allowed] = await this.#allowed({ dekID, hasContext: false, keys: entries }, options)
     return await this.keyring.unwrap(allowed as AllowedEntry, dekID, options)
+  }
+
+  /** Unwraps a data key of which only the version was kept. */
+  async unwrapVersion(
+    ciphertext: Uint8Array,
+    version: number,
+    dekID: Uint8Array,
+    options: CallOptions,
+  ): Promise<Uint8Array> {
+    const own = copyOf(ciphertext)
+    const recorded = await this.keyring.versions?.keyOf(version, options)
+    const { keyID } = recorded ?? (await this.keyring.primary(options))
+    return await this.unwrap({ ciphertext: own, keyID, version }, dekID, options)
   }
 
   async #allowed({ keys }: Header, options: CallOptions): Promise<AllowedEntry[]> {
     const known = this.keyring.allowed(keys)
     if (known.length > 0) return known
-    // An alias may have moved since it was resolved; each is asked at most once in its age.
-    await this.keyring.resolve(options)
+    // An alias may have moved since it was resolved, and is asked at most once in its age; another program may have rotated.
+    await this.keyring.refresh(options)
     const allowed = this.keyring.allowed(keys)
     if (allowed.length > 0) return allowed
     // Quoted as JSON: whoever wrote the data chose these names, and they may go to a log.

@@ -140,11 +140,17 @@ export class DEKCache<Sealing extends Destroyable, Opening extends Destroyable> 
 
   /** What was counted so far. */
   stats(): DEKCacheStats {
-    return {
-      ...this.#counters,
-      evictions: { ...this.#counters.evictions },
-      size: this.#sealing.size + this.#opening.size,
-    }
+    return { ...this.#counters, evictions: { ...this.#counters.evictions }, size: this.size }
+  }
+
+  /** What it counts with, for those who look often. @internal */
+  get counters(): Readonly<Omit<DEKCacheStats, "size">> {
+    return this.#counters
+  }
+
+  /** Keys that are there now, on both sides. */
+  get size(): number {
+    return this.#sealing.size + this.#opening.size
   }
 }
 

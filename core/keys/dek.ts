@@ -21,6 +21,9 @@ export function generateDEKID(): Uint8Array {
   return randomBytes(DEK_ID)
 }
 
+/** The id of a data key whose wrap stands alone: it has none, and nothing is bound to it. */
+export const NO_DEK_ID: Uint8Array = new Uint8Array(DEK_ID)
+
 /** A data key and its id. The key lies in the runtime's key object: it has no text, and inspecting it shows nothing. */
 export class DataKey {
   /** 16 random bytes, made with the key. */

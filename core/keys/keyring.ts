@@ -7,9 +7,10 @@
 import { hex, latin1, wipe } from "../bytes.ts"
 import { type Context, encodeContext } from "../cipher/context.ts"
 import { entryProblem, isProviderName, type KeyEntry, keyName, PROVIDERS, providerOf } from "../cipher/envelope.ts"
-import type { CallOptions, Clock, KeyManagementService, WrappedDEK } from "../contracts.ts"
-import { DecryptionFailed, EncxError, KMSUnavailable, type Try } from "../errors.ts"
-import { DataKey, DEK_LENGTH, generateDEK, generateDEKID, type SealingKey } from "./dek.ts"
+import type { CallOptions, Clock, KEKVersionStore, KeyManagementService, WrappedDEK } from "../contracts.ts"
+import { DecryptionFailed, EncxError, InvalidFormat, KMSUnavailable, type Try } from "../errors.ts"
+import { DataKey, DEK_LENGTH, generateDEK, generateDEKID, NO_DEK_ID, type SealingKey } from "./dek.ts"
+import { KEKVersions } from "./kek-versions.ts"
 
 /** A key-encryption key as the program names it. @internal */
 export interface KEK {
@@ -29,6 +30,9 @@ export type KMSCalls = Record<"getKeyID" | "generateDEK" | "encryptDEK" | "decry
 /** An alias resolves anew after this time, so that one that was moved takes effect in a running program. */
 const ALIAS_MAX_AGE_MS = 600_000
 
+/** Bytes of a wrapped data key; see WrappedDEK. */
+const MAX_WRAPPED = 6144
+
 /** What the KMS is given beside a data key: our two pairs and the program's own. FORMATS §2. @internal */
 export function kmsContext(dekID: Uint8Array, fixed: Context): Context {
   return { ...fixed, purpose: "encx.v2.dek", dek_id: hex(dekID) }
@@ -37,9 +41,23 @@ export function kmsContext(dekID: Uint8Array, fixed: Context): Context {
 interface Ring extends KEK {
   /** The KMS context's own pairs as a string that equal ones share. */
   readonly contextID: string
+  /** What a database records of it. */
+  readonly versions: KEKVersions | undefined
   /** Every id that the alias resolved to while this program ran, the latest first. */
-  keyIDs: string[]
+  keyIDs: readonly string[]
   resolvedAt: number
+}
+
+/** The key to wrap under, and the number that a database records it by. */
+interface Target {
+  readonly keyID: string
+  readonly version?: number
+}
+
+/** A wrapped data key, and the version to write beside it. */
+interface Wrap {
+  readonly wrapped: WrappedDEK
+  readonly kekVersion: number
 }
 
 /** The key-encryption keys of one program. @internal */
@@ -49,14 +67,29 @@ export class Keyring {
   /** How often each method was called. */
   readonly calls: KMSCalls = { getKeyID: 0, generateDEK: 0, encryptDEK: 0, decryptDEK: 0, rotateKey: 0 }
 
-  constructor(keks: readonly KEK[], clock: Clock) {
-    this.#keks = keks.map((kek) => ({
+  /** @param database where the versions of the first key are recorded, if anywhere */
+  constructor(keks: readonly KEK[], clock: Clock, database?: KEKVersionStore) {
+    this.#keks = keks.map((kek, i) => ({
       ...kek,
       contextID: latin1(encodeContext(kek.kmsContext)),
+      versions: database && i === 0 ? this.#versionsOf(kek, database, clock) : undefined,
       keyIDs: [],
       resolvedAt: Number.NEGATIVE_INFINITY,
     }))
     this.#clock = clock
+  }
+
+  #versionsOf({ kms, alias }: KEK, store: KEKVersionStore, clock: Clock): KEKVersions {
+    const resolve = (name: string, options: CallOptions): Promise<string> => {
+      this.calls.getKeyID++
+      return kms.getKeyID(name, options)
+    }
+    return new KEKVersions({ store, alias, provider: kms.provider, resolve, maxAgeMs: ALIAS_MAX_AGE_MS, clock })
+  }
+
+  /** The versions of the first key, where a database records them. */
+  get versions(): KEKVersions | undefined {
+    return this.#keks[0]?.versions
   }
 
   /** The key that is asked first: its service and its resolved id. */
@@ -70,16 +103,27 @@ export class Keyring {
     await Promise.all(this.#keks.map((kek) => this.#resolve(kek, options)))
   }
 
+  /** Resolves every alias whose age is past, and reads what a database records, now. */
+  async refresh(options: CallOptions = {}): Promise<void> {
+    await Promise.all(this.#keks.map((kek) => kek.versions?.reload(options) ?? this.#resolve(kek, options)))
+  }
+
   /** What keeps the keys, as they resolved, from standing in one envelope, or `undefined`. */
   get problem(): string | undefined {
     const unnamed = this.#keks.find(({ kms }) => !isProviderName(kms.provider))
     if (unnamed) return `the provider's name "${unnamed.kms.provider}" is not a URI scheme`
-    const names = this.#keks.filter(({ wraps }) => wraps).map(({ kms, keyIDs }) => `${kms.provider} "${keyIDs[0]}"`)
+    const names = this.#keks
+      .filter(({ wraps }) => wraps)
+      .map(({ kms, versions, keyIDs }) => `${kms.provider} "${(versions?.keyIDs ?? keyIDs)[0]}"`)
     const twice = names.find((name, i) => names.indexOf(name) !== i)
     return twice && `two of the keys that wrap are one: ${twice}`
   }
 
   async #resolve(kek: Ring, options: CallOptions): Promise<string> {
+    if (kek.versions) {
+      await kek.versions.read(options)
+      return kek.versions.keyIDs[0] as string
+    }
     const age = this.#clock.now() - kek.resolvedAt
     if (age >= ALIAS_MAX_AGE_MS) {
       this.calls.getKeyID++
@@ -92,46 +136,68 @@ export class Keyring {
 
   // --- Wrapping ---
 
+  async #target(kek: Ring, options: CallOptions): Promise<Target> {
+    return (await kek.versions?.current(options)) ?? { keyID: await this.#resolve(kek, options) }
+  }
+
   /** Makes a data key and wraps it under every key that wraps. */
   async generate(options: CallOptions = {}): Promise<SealingKey> {
     const id = generateDEKID()
     const [first, ...others] = this.#keks.filter((kek) => kek.wraps) as [Ring, ...Ring[]]
-    const { plaintext, wrapped } = await this.#generate(first, kmsContext(id, first.kmsContext), options)
+    const { plaintext, wrapped, kekVersion } = await this.#generate(first, kmsContext(id, first.kmsContext), options)
     try {
       const rest = await Promise.all(
         others.map((kek) => this.#encrypt(kek, plaintext, kmsContext(id, kek.kmsContext), options)),
       )
-      const keys = [entryOf(first, wrapped), ...rest.map((each, i) => entryOf(others[i] as Ring, each))]
+      const keys = [entryOf(first, wrapped), ...rest.map((each, i) => entryOf(others[i] as Ring, each.wrapped))]
       const dek = new DataKey(id, plaintext)
-      return { dek, keys, kekVersion: wrapped.version, destroy: () => dek.destroy() }
+      return { dek, keys, kekVersion, destroy: () => dek.destroy() }
     } finally {
       wipe(plaintext)
     }
+  }
+
+  /** Makes a data key and wraps it under the first key alone, with nothing bound to it. */
+  async generateBare(options: CallOptions): Promise<Wrap & { readonly dek: DataKey }> {
+    const { plaintext, ...wrap } = await this.#generate(this.#keks[0] as Ring, {}, options)
+    return { ...wrap, dek: new DataKey(NO_DEK_ID, plaintext) }
   }
 
   async #generate(
     kek: Ring,
     context: Context,
     options: CallOptions,
-  ): Promise<{ plaintext: Uint8Array; wrapped: WrappedDEK }> {
+  ): Promise<Wrap & { readonly plaintext: Uint8Array }> {
+    const target = await this.#target(kek, options)
+    const { keyID } = target
     if (!kek.kms.generateDEK) {
       const plaintext = generateDEK()
-      return { plaintext, wrapped: await wipedOnFailure(plaintext, this.#encrypt(kek, plaintext, context, options)) }
+      const wrap = this.#encryptUnder(target, kek, plaintext, context, options)
+      return { plaintext, ...(await wipedOnFailure(plaintext, wrap)) }
     }
-    const keyID = await this.#resolve(kek, options)
     this.calls.generateDEK++
     const { plaintext, ...answer } = await kek.kms.generateDEK(keyID, context, options)
-    const check = async (): Promise<WrappedDEK> => {
-      if (plaintext.length === DEK_LENGTH) return checked(kek, "generateDEK", keyID, answer)
-      throw refusedAnswer(kek, "generateDEK", `it made a data key of ${plaintext.length} bytes, not ${DEK_LENGTH}`)
+    const check = async (): Promise<Wrap> => {
+      if (plaintext.length === DEK_LENGTH) return wrapOf(checked(kek, "generateDEK", keyID, answer), target)
+      throw refusedAnswer(kek, "generateDEK", `it made ${plaintext.length} bytes, not ${DEK_LENGTH}`)
     }
-    return { plaintext, wrapped: await wipedOnFailure(plaintext, check()) }
+    return { plaintext, ...(await wipedOnFailure(plaintext, check())) }
   }
 
-  async #encrypt(kek: Ring, dek: Uint8Array, context: Context, options: CallOptions): Promise<WrappedDEK> {
-    const keyID = await this.#resolve(kek, options)
+  async #encrypt(kek: Ring, dek: Uint8Array, context: Context, options: CallOptions): Promise<Wrap> {
+    return await this.#encryptUnder(await this.#target(kek, options), kek, dek, context, options)
+  }
+
+  async #encryptUnder(
+    target: Target,
+    kek: Ring,
+    dek: Uint8Array,
+    context: Context,
+    options: CallOptions,
+  ): Promise<Wrap> {
     this.calls.encryptDEK++
-    return checked(kek, "encryptDEK", keyID, await kek.kms.encryptDEK(keyID, dek, context, options))
+    const answer = await kek.kms.encryptDEK(target.keyID, dek, context, options)
+    return wrapOf(checked(kek, "encryptDEK", target.keyID, answer), target)
   }
 
   /** Wraps a data key that exists already under every key that wraps. */
@@ -145,15 +211,21 @@ export class Keyring {
       wrapping.map((kek) => this.#encrypt(kek, dek, kmsContext(dekID, kek.kmsContext), options)),
     )
     return {
-      keys: wraps.map((each, i) => entryOf(wrapping[i] as Ring, each)),
-      kekVersion: (wraps[0] as WrappedDEK).version,
+      keys: wraps.map(({ wrapped }, i) => entryOf(wrapping[i] as Ring, wrapped)),
+      kekVersion: (wraps[0] as Wrap).kekVersion,
     }
   }
 
-  /** Wraps a data key under the first key alone. */
+  /** Wraps a data key under the first key alone. Its version is the one that a database records, where there is one. */
   async wrapOne(dek: Uint8Array, dekID: Uint8Array, options: CallOptions = {}): Promise<WrappedDEK> {
     const [first] = this.#keks as [Ring]
-    return await this.#encrypt(first, dek, kmsContext(dekID, first.kmsContext), options)
+    const { wrapped, kekVersion } = await this.#encrypt(first, dek, kmsContext(dekID, first.kmsContext), options)
+    return { ...wrapped, version: kekVersion }
+  }
+
+  /** Wraps a data key under the first key alone, with nothing bound to it. */
+  async wrapBare(dek: Uint8Array, options: CallOptions): Promise<Wrap> {
+    return await this.#encrypt(this.#keks[0] as Ring, dek, {}, options)
   }
 
   // --- Unwrapping ---
@@ -165,8 +237,8 @@ export class Keyring {
 
   /** The entries that this program may open, in the order in which it configured their keys. */
   allowed(keys: readonly KeyEntry[]): AllowedEntry[] {
-    const found = this.#keks.flatMap(({ kms, keyIDs, kmsContext, contextID }) =>
-      keyIDs.flatMap((keyID) => {
+    const found = this.#keks.flatMap(({ kms, versions, keyIDs, kmsContext, contextID }) =>
+      (versions?.keyIDs ?? keyIDs).flatMap((keyID) => {
         const name = keyName(kms.provider, keyID)
         return keys
           .filter((entry) => entry.provider === name.provider && isSameKey(kms, providerOf(entry).keyID, keyID))
@@ -188,9 +260,39 @@ export class Keyring {
   async unwrap(allowed: AllowedEntry, dekID: Uint8Array, options: CallOptions = {}): Promise<Uint8Array> {
     const { entry, kms, keyID } = allowed
     if (contradictsItself(entry)) throw new DecryptionFailed()
-    this.calls.decryptDEK++
     const wrapped = { ciphertext: entry.wrapped, keyID, version: entry.version }
-    const dek = await kms.decryptDEK(wrapped, kmsContext(dekID, allowed.kmsContext), options)
+    return await this.#decrypt(kms, wrapped, kmsContext(dekID, allowed.kmsContext), options)
+  }
+
+  /**
+   * Unwraps what the first key wrapped under a version that a database records: the KMS finds out which of its own that was.
+   *
+   * @param dekID the id that is bound with it; nothing is bound without one
+   * @returns 32 bytes; the caller wipes them
+   */
+  async unwrapRecorded(
+    ciphertext: Uint8Array,
+    keyID: string,
+    dekID: Uint8Array | undefined,
+    options: CallOptions,
+  ): Promise<Uint8Array> {
+    if (ciphertext.length < 1 || ciphertext.length > MAX_WRAPPED)
+      throw new InvalidFormat(
+        `Cannot unwrap a data key: its wrap has ${ciphertext.length} bytes, not 1 to ${MAX_WRAPPED}`,
+      )
+    const [{ kms, kmsContext: fixed }] = this.#keks as [Ring]
+    const context = dekID === undefined ? {} : kmsContext(dekID, fixed)
+    return await this.#decrypt(kms, { ciphertext, keyID, version: 0 }, context, options)
+  }
+
+  async #decrypt(
+    kms: KeyManagementService,
+    wrapped: WrappedDEK,
+    context: Context,
+    options: CallOptions,
+  ): Promise<Uint8Array> {
+    this.calls.decryptDEK++
+    const dek = await kms.decryptDEK(wrapped, context, options)
     if (dek.length === DEK_LENGTH) return dek
     wipe(dek)
     throw new KMSUnavailable(`Cannot unwrap a data key: it has ${dek.length} bytes, not ${DEK_LENGTH}`, {
@@ -215,8 +317,13 @@ export function tryOf(entry: KeyEntry, error: unknown): Try {
   return { provider: providerOf(entry).name, ref: entry.ref, version: entry.version, code }
 }
 
+/** Services that bind the version to the wrap, and write it down. */
+const COUNTING: readonly (number | undefined)[] = [PROVIDERS.local, PROVIDERS.memory, PROVIDERS.env]
+
 /** Whether an entry contradicts itself: a Vault ciphertext names the version that wrapped it. FORMATS §3. */
 function contradictsItself({ provider, version, wrapped }: KeyEntry): boolean {
+  // They try each of theirs for a wrap without one; an entry that has lost its own was changed.
+  if (version === 0 && COUNTING.includes(provider)) return true
   if (provider !== PROVIDERS["vault-transit"]) return false
   const prefix = `vault:v${version}:`
   return latin1(wrapped.subarray(0, prefix.length)) !== prefix
@@ -224,6 +331,10 @@ function contradictsItself({ provider, version, wrapped }: KeyEntry): boolean {
 
 function entryOf(kek: KEK, { ciphertext, keyID, version }: WrappedDEK): KeyEntry {
   return { ...keyName(kek.kms.provider, keyID), version, wrapped: ciphertext }
+}
+
+function wrapOf(wrapped: WrappedDEK, { version }: Target): Wrap {
+  return { wrapped, kekVersion: version ?? wrapped.version }
 }
 
 // What a KMS answers is checked before it is kept: a wrap that names another key, or does not fit an envelope, would be of no use.

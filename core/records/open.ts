@@ -43,8 +43,9 @@ export async function openRecord(
   const fields = sealedFields(schema).filter(({ encrypted }) => encrypted)
   const plain = Object.fromEntries(plainFields(schema).map((name) => [name, storedColumn(row, name)]))
   if (fields.length === 0) return plain
+  const header = rowKeyOf(row)
   const stored = fields.map((field) => ({ field, column: storedField(field, row) }))
-  const opened = await tools.dataKeys.open(rowKeyOf(row), options, (dek) => {
+  const opened = await tools.dataKeys.open(header, options, (dek) => {
     const values: Row = {}
     for (const { field, column } of stored) {
       if (column === null) {

@@ -3,8 +3,9 @@
  *
  * @module
  */
+import { compareBytes } from "../bytes.ts"
 import { encodeContext } from "../cipher/context.ts"
-import { type Header, parseRowKey } from "../cipher/envelope.ts"
+import { type Header, MAGIC, parseRowKey } from "../cipher/envelope.ts"
 import type { CallOptions } from "../contracts.ts"
 import { type EncxError, InvalidFormat } from "../errors.ts"
 import type { IndexRoot } from "../hash/blind-index.ts"
@@ -21,6 +22,8 @@ export interface RecordTools {
   readonly dataKeys: DataKeys
   readonly hasher: PasswordHasher
   readonly indexRoot: IndexRoot | undefined
+  /** The alias of the first key-encryption key. */
+  readonly alias: string
 }
 
 /** An object, or a row: names and values, of whatever type. */
@@ -63,7 +66,11 @@ export function dekOf(row: Values): Uint8Array {
 
 /** The header that a row keeps its wrapped data key in. */
 export function rowKeyOf(row: Values): Header {
-  return parseRowKey(dekOf(row))
+  const stored = dekOf(row)
+  if (compareBytes(stored.subarray(0, MAGIC.length), MAGIC) === 0) return parseRowKey(stored)
+  throw new InvalidFormat(`Cannot read a row: its "${DEK_COLUMN}" was not written in this layout`, {
+    hint: 'rows of the Go library are opened with a schema of the layout "go-encx"',
+  })
 }
 
 /** Uses the data key of a row. */
@@ -75,8 +82,9 @@ export function withRowKey<Result>(
   options: CallOptions,
   use: (dek: DataKey) => Result | undefined,
 ): Promise<Result> {
+  const header = rowKeyOf(row)
   const fits = fitsRow(schema, row, identity)
-  return tools.dataKeys.open(rowKeyOf(row), options, (dek) => (fits(dek) ? use(dek) : undefined))
+  return tools.dataKeys.open(header, options, (dek) => (fits(dek) ? use(dek) : undefined))
 }
 
 /** Whether a key is the row's: every sealed column that is there is committed to it: a wrap that was planted opens none of them. */

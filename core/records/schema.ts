@@ -91,23 +91,8 @@ export function inOrder<Row extends Readonly<Record<string, unknown>>>(
   ) as Row
 }
 
-/**
- * Describes the records of a table. `table` and the names of the fields are bound into every value: they are the schema's, and
- * stay when a database or an ORM calls them otherwise.
- *
- * @throws {InvalidConfiguration} when the schema contradicts itself; it lists every problem
- *
- * @example A table of people
- * ```ts
- * const people = record("people", { row: "id" }, {
- *   id: plain<number>(),
- *   email: text().encrypt().index({ normalize: [trim, lowercase] }),
- *   password: text().hashSecure(),
- * })
- * assertEquals(people.table, "people")
- * ```
- */
-export function record<
+/** Describes the records of a table in this library's own layout: see `record`. */
+export function nativeSchema<
   const F extends Fields,
   const Row extends RowBinding<F>,
   const Tenant extends TenantKeys<F> = never,
@@ -123,7 +108,9 @@ function tableProblems({ table, row, tenant, fields }: Schema<Fields, string, st
   const problems: string[] = []
   const isPlain = (name: string): boolean => Object.hasOwn(fields, name) && !(fields[name] instanceof Field)
   if (typeof table !== "string" || table === "" || !table.isWellFormed()) problems.push("its table has no name")
-  for (const name of Object.keys(fields)) {
+  for (const [name, field] of Object.entries(fields)) {
+    // What is no field would be taken for a plain one, and stored as it is.
+    if (!(field instanceof Field) && field?.kind !== "plain") problems.push(`"${name}" is no field of this layout`)
     if (name === "" || !name.isWellFormed()) problems.push("a field has no name")
     if (name === "__proto__") problems.push("a field cannot be called __proto__: objects take it for something else")
     if (name === "generated" || name === "unbound")

@@ -11,6 +11,8 @@ declare const sealed: unique symbol
 export type SealedColumn<Value> = Uint8Array & { readonly [sealed]: Value }
 /** A blind index. */
 export type BlindIndex = Uint8Array & { readonly [sealed]: "index" }
+/** An unkeyed hash of the Go library's rows. */
+export type BasicHash = string & { readonly [sealed]: "basic" }
 /** A password hash. */
 export type SecureHash = string & { readonly [sealed]: "hash" }
 

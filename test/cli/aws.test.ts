@@ -85,6 +85,14 @@ describe("the command on AWS", needsServer("moto", "ministack"), () => {
     assert.equal(ran.code, 0, ran.stdout + ran.stderr)
     return ran
   }
+  /** One that is well, and not on a machine that was busy with something else just then. */
+  const doctor = async (...argv: string[]): Promise<Ran> => {
+    for (let left = 5; left > 0; left--) {
+      const ran = await encx("doctor", ...argv)
+      if (ran.code === 0 || !/use a region that is near/.test(ran.stdout)) return ran
+    }
+    return await ok("doctor", ...argv)
+  }
   const json = async (...argv: string[]) => JSON.parse((await ok(...argv, "--json")).stdout)
 
   const assertNothingSecret = async (): Promise<void> => {
@@ -110,7 +118,7 @@ describe("the command on AWS", needsServer("moto", "ministack"), () => {
     await kms.send(new EnableKeyRotationCommand({ KeyId: keyID }))
     kms.destroy()
     proxy.forget()
-    const { stdout } = await ok("doctor")
+    const { stdout } = await doctor()
     assert.match(stdout, /\nAll is well\.\n$/, stdout)
     assert.match(stdout, /✓ key +alias\/app → arn:aws:kms:us-east-1:\d+:key\/[0-9a-f-]{36}\n/)
     const writing = /Create|Put|Update|Delete|Schedule|Rotate|Replicate|Enable|Disable|Tag/
@@ -118,7 +126,7 @@ describe("the command on AWS", needsServer("moto", "ministack"), () => {
       proxy.actions().filter((action) => writing.test(action)),
       [],
     )
-    const found = reportOf(await ok("doctor", "--json")).checks.map(({ check, detail }) => `${check}: ${detail}`)
+    const found = reportOf(await doctor("--json")).checks.map(({ check, detail }) => `${check}: ${detail}`)
     assert.equal(new Set(found).size, found.length, "what two services have in common is told once")
     await assertNothingSecret()
   })

@@ -48,7 +48,7 @@ for (const [name, backend] of available) {
 }
 
 test("argon2id() gives the same bytes when another backend computes them", async () => {
-  // RFC 9106 §5.3 without its secret and its associated data, and the extremes of FORMATS §6.
+  // RFC 9106 §5.3 without its secret and its associated data, the extremes of FORMATS §6, and those of the Go library's hashes (§9).
   const inputs: Argon2Input[] = [
     {
       password: new Uint8Array(32).fill(1),
@@ -69,6 +69,13 @@ test("argon2id() gives the same bytes when another backend computes them", async
       length: 32,
     },
   ]
+  for (const [memoryKiB, iterations, parallelism] of [
+    [2040, 1, 255],
+    [8, 100, 1],
+    [2040, 10, 255],
+    [4096, 2, 100],
+  ] as const)
+    inputs.push({ password: randomBytes(300), salt: randomBytes(64), memoryKiB, iterations, parallelism, length: 128 })
   for (let i = 0; i < 20; i++) {
     const parallelism = randomInt(1, 9)
     inputs.push({
@@ -80,7 +87,7 @@ test("argon2id() gives the same bytes when another backend computes them", async
       length: randomInt(16, 65),
     })
   }
-  assert.equal(inputs.length, 24)
+  assert.equal(inputs.length, 28)
   for (const input of inputs) {
     const hashes = await Promise.all([...available.values(), argon2id].map((backend) => backend(input)))
     for (const hash of hashes) {
@@ -102,23 +109,29 @@ for (const [name, backend] of available) {
       length: 32,
     }
     await backend({ ...input, memoryKiB: 8, iterations: 1 })
-    let longest = 0
-    let ticks = 0
-    let last = performance.now()
-    const timer = setInterval(() => {
-      const now = performance.now()
-      longest = Math.max(longest, now - last)
-      last = now
-      ticks++
-    }, 2)
-    const start = performance.now()
-    try {
-      await backend(input)
-    } finally {
-      clearInterval(timer)
+    const runs: string[] = []
+    const isFree = async (): Promise<boolean> => {
+      let longest = 0
+      let ticks = 0
+      let last = performance.now()
+      const timer = setInterval(() => {
+        const now = performance.now()
+        longest = Math.max(longest, now - last)
+        last = now
+        ticks++
+      }, 2)
+      const start = performance.now()
+      try {
+        await backend(input)
+      } finally {
+        clearInterval(timer)
+      }
+      const took = performance.now() - start
+      runs.push(`${ticks} turns in ${took} ms, the longest pause ${longest} ms`)
+      return ticks >= 5 && longest < took / 2
     }
-    const took = performance.now() - start
-    assert.ok(ticks >= 5 && longest < took / 2, `${ticks} turns in ${took} ms, the longest pause ${longest} ms`)
+    // A busy machine stands still now and then; one that blocks the loop does so each time.
+    assert.ok((await isFree()) || (await isFree()) || (await isFree()), runs.join("; "))
   })
 }
 

@@ -121,11 +121,8 @@ describe("awsKMS() over moto", needsServer("moto"), () => {
 
   it("takes a client of the program's own, and leaves it open", async () => {
     const client = new KMSClient({ region: REGION, endpoint: moto.url, credentials: CREDENTIALS, maxAttempts: 1 })
-    const kms = awsKMS({ client })
-    const keyID = await kms.createKey(newAlias())
-    await kms.close()
-    assert.equal(await kms.getKeyID(keyID), keyID)
-    await kms.close()
+    const keyID = await lent(awsKMS({ client }), (kms) => kms.createKey(newAlias()))
+    await lent(awsKMS({ client }), async (kms) => assert.equal(await kms.getKeyID(keyID), keyID))
     client.destroy()
   })
 

@@ -39,7 +39,21 @@ describe("createRegistry()", () => {
     ] as const) {
       assert.equal((await registry.open(uri)).provider, provider, uri)
     }
-    assert.deepEqual(registry.schemes, ["arn", "aws-kms", "awskms", "awssecretsmanager", "env", "local", "memory"])
+    assert.deepEqual(registry.schemes, [
+      ...[
+        "arn",
+        "aws-kms",
+        "awskms",
+        "awssecretsmanager",
+        "env",
+        "hashivault",
+        "hcvault",
+        "local",
+        "memory",
+        "openbao",
+      ],
+      ...["vaultkv", "vaulttransit"],
+    ])
   })
 
   it("open() leaves a switch that the URI does not name to the environment", () => {

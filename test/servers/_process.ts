@@ -1,4 +1,4 @@
-/** A server of Python as a process of ours: on a port that it chose itself, and gone when we are. */
+/** A server as a process of ours: on a port of its own, and gone when we are. */
 import { type ChildProcess, spawn } from "node:child_process"
 import { once } from "node:events"
 import { mkdtempSync, rmSync } from "node:fs"
@@ -7,69 +7,86 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import process from "node:process"
 import { setTimeout as sleep } from "node:timers/promises"
-import { fileURLToPath } from "node:url"
-import { installation, isInstalled, python, type ServerName } from "./_installation.ts"
+import { absentServer, missing, type ServerName } from "./_installation.ts"
 
 /** A server on the loopback interface. */
-export interface Server {
-  /** `http://127.0.0.1:PORT` */
+export interface RunningServer {
+  /** Where it listens, as its clients want it: `http://127.0.0.1:PORT` */
   readonly url: string
   readonly port: number
   readonly pid: number
-  /** Empties it: what a server that has just started holds. */
-  reset(): Promise<void>
   /** Ends the process; calling it twice is calling it once. */
   close(): Promise<void>
 }
 
-export interface ServerOrder {
+/** A server that can be emptied. */
+export interface Server extends RunningServer {
+  /** Empties it: what a server that has just started holds. */
+  reset(): Promise<void>
+}
+
+export interface ProcessOrder {
   readonly name: ServerName
-  readonly module: string
-  readonly args?: readonly string[]
+  readonly command: string
+  readonly args: readonly string[]
   readonly env?: Readonly<Record<string, string>>
-  /** Answers 200 when the server is ready. */
-  readonly ready: string
-  /** A POST to it empties the server. */
-  readonly reset: string
+  /** Its folder: it goes when the process does. */
+  readonly tmp: string
+  /** `kill`: by force; `end`: it ends when its standard input does. */
+  readonly ends: "kill" | "end"
+}
+
+/** A process that runs, and keeps nobody alive. */
+export interface Running {
+  readonly pid: number
+  /** The last that it said. */
+  log(): string
+  /** Looks until there is something to be seen. @throws {Error} when the process ends, or it takes too long */
+  until<Result>(look: () => Result | undefined | Promise<Result | undefined>): Promise<Result>
+  /** Lets the caller end although it runs; for when it is ready. */
+  letGo(): void
+  close(): Promise<void>
 }
 
 const START_LIMIT_MS = 30_000
 const POLL_MS = 20
-const LOG_LENGTH = 4_000
-const LISTENS = /Running on http:\/\/127\.0\.0\.1:(\d+)/
-const RUN = fileURLToPath(new URL("_run.py", import.meta.url))
+const LOG_LENGTH = 8_000
 
-/** @throws {Error} when it is not installed, ends at once, or is not ready in time */
-export async function startServer({ name, module, args = [], env = {}, ready, reset }: ServerOrder): Promise<Server> {
-  if (!isInstalled([name])) throw new Error(`Cannot start ${name}: ${installation()} is absent (npm run servers)`)
-  const tmp = mkdtempSync(join(tmpdir(), `encx-${name}-`))
-  // Isolated from the machine's Python settings, unbuffered because its port is read from its log.
-  const child = spawn(python(name), ["-I", "-u", RUN, module, ...args], {
+/** @throws {Error} when it is not installed */
+export function requireInstalled(name: ServerName): void {
+  const absent = missing(name)
+  if (absent !== undefined) throw new Error(`Cannot start ${name}: ${absentServer(absent)}`)
+}
+
+/** A folder for a server. */
+export function makeFolder(name: ServerName): string {
+  return mkdtempSync(join(tmpdir(), `encx-${name}-`))
+}
+
+export function removeFolder(path: string): void {
+  rmSync(path, { recursive: true, force: true, maxRetries: 5 })
+}
+
+/** Starts a process in a folder that is then its own. */
+export function startProcess({ name, command, args, env = {}, tmp, ends }: ProcessOrder): Running {
+  const child = spawn(command, args, {
     cwd: tmp,
     env: { ...cleanEnvironment(tmp), ...env },
     stdio: ["pipe", "pipe", "pipe"],
     windowsHide: true,
   })
   const log = logOf(child)
-  const close = closer(child, tmp)
-  try {
-    const port = await until(() => LISTENS.exec(log())?.[1], child, name, log)
-    const url = `http://127.0.0.1:${port}`
-    await until(async () => (await status(`${url}${ready}`)) === 200 || undefined, child, name, log)
-    letGo(child)
-    const empty = async (): Promise<void> => {
-      const answer = await status(`${url}${reset}`, "POST")
-      if (answer !== 200) throw new Error(`Cannot empty ${name}: it answered ${answer}`)
-    }
-    return { url, port: Number(port), pid: child.pid as number, reset: empty, close }
-  } catch (error) {
-    await close()
-    throw error
+  return {
+    pid: child.pid as number,
+    log,
+    until: (look) => until(look, child, name, log),
+    letGo: () => letGo(child),
+    close: closer(child, tmp, ends),
   }
 }
 
-/** Nothing of the caller's: no credentials that could reach an emulator, no settings that could change one. */
-function cleanEnvironment(tmp: string): Record<string, string> {
+/** Nothing of the caller's: no credentials that could reach a server, no settings that could change one. */
+export function cleanEnvironment(tmp: string): Record<string, string> {
   const kept = ["PATH", "LANG", "SystemRoot"].map((key) => [key, process.env[key]])
   const folders = { HOME: tmp, USERPROFILE: tmp, TMPDIR: tmp, TEMP: tmp, TMP: tmp }
   return { ...Object.fromEntries(kept.filter(([, value]) => value !== undefined)), ...folders }
@@ -88,6 +105,10 @@ function logOf(child: ChildProcess): () => string {
   return () => log
 }
 
+function hasEnded(child: ChildProcess): boolean {
+  return child.pid === undefined || child.exitCode !== null || child.signalCode !== null
+}
+
 async function until<Result>(
   look: () => Result | undefined | Promise<Result | undefined>,
   child: ChildProcess,
@@ -95,7 +116,7 @@ async function until<Result>(
   log: () => string,
 ): Promise<Result> {
   for (const start = performance.now(); performance.now() - start < START_LIMIT_MS; await sleep(POLL_MS)) {
-    const ended = child.pid === undefined || child.exitCode !== null || child.signalCode !== null
+    const ended = hasEnded(child)
     const found = await look()
     if (found !== undefined && !ended) return found
     if (ended) throw new Error(`Cannot start ${name}: it has ended\n${log()}`)
@@ -115,13 +136,15 @@ export function status(url: string, method: "GET" | "POST" = "GET"): Promise<num
   return promise
 }
 
-function closer(child: ChildProcess, tmp: string): () => Promise<void> {
+function closer(child: ChildProcess, tmp: string, ends: "kill" | "end"): () => Promise<void> {
   // Nothing that they hold outlives them, so there is nothing to end in order.
   const kill = (): void => {
-    if (child.exitCode === null && child.signalCode === null) child.kill("SIGKILL")
+    if (!hasEnded(child)) child.kill("SIGKILL")
   }
-  const clean = (): void => rmSync(tmp, { recursive: true, force: true, maxRetries: 5 })
+  const clean = (): void => removeFolder(tmp)
   const atExit = (): void => {
+    // The end of our pipe, which comes with ours, is what the others wait for.
+    if (ends === "end") return
     kill()
     clean()
   }
@@ -130,11 +153,11 @@ function closer(child: ChildProcess, tmp: string): () => Promise<void> {
   return () => {
     closing ??= (async () => {
       process.off("exit", atExit)
-      const gone = child.pid === undefined || child.exitCode !== null || child.signalCode !== null
       // Else the wait for its end would not keep us alive.
       child.ref()
-      const exit = gone ? undefined : once(child, "exit")
-      kill()
+      const exit = hasEnded(child) ? undefined : once(child, "exit")
+      if (ends === "end") child.stdin?.end()
+      else kill()
       await exit
       clean()
     })()

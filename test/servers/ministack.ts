@@ -1,4 +1,5 @@
-import { type Server, startServer } from "./_process.ts"
+import { startServer } from "./_pip.ts"
+import type { Server } from "./_process.ts"
 
 /** How ministack is started. */
 export interface MinistackOptions {

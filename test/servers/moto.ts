@@ -1,4 +1,5 @@
-import { type Server, startServer } from "./_process.ts"
+import { startServer } from "./_pip.ts"
+import type { Server } from "./_process.ts"
 
 /** Starts moto: every region, account 123456789012, any credentials. */
 export function startMoto(): Promise<Server> {

@@ -4,11 +4,11 @@
  * @module
  */
 import assert from "node:assert/strict"
-import { describe, it } from "node:test"
 import type { Context, KeyManagementService } from "../../core/contracts.ts"
 import { DecryptionFailed, KeyNotFound } from "../../core/errors.ts"
 import { bytes32, listOf, rejectsWhenAborted, rejectsWith } from "./_assert.ts"
 import { assertDescription, assertWrapped, CONTEXT, type DeclareTest, declareKeyLifecycle, unwrap } from "./_keys.ts"
+import { describe, it } from "./_runner.ts"
 
 /** A service for one test. */
 export interface OpenedKMS<KMS extends KeyManagementService = KeyManagementService> {
@@ -121,6 +121,15 @@ export function keyManagementServiceSuite<KMS extends KeyManagementService>(
       for (const changed of [...flipped, ...cut, Uint8Array.of(...ciphertext, 0)]) {
         await rejectsWith(kms.decryptDEK({ ...wrapped, ciphertext: changed }, CONTEXT), DecryptionFailed)
       }
+    })
+
+    test("decryptDEK() finds the version out when nobody wrote it down", async (kms, _alias, keyID) => {
+      const before = await kms.encryptDEK(keyID, bytes32(1), {})
+      if (kms.rotateKey) await kms.rotateKey(keyID)
+      const after = await kms.encryptDEK(keyID, bytes32(2), { a: "b" })
+      assert.deepEqual(await kms.decryptDEK({ ...before, version: 0 }, {}), bytes32(1))
+      assert.deepEqual(await kms.decryptDEK({ ...after, version: 0 }, { a: "b" }), bytes32(2))
+      await rejectsWith(kms.decryptDEK({ ...after, version: 0 }, { a: "c" }), DecryptionFailed)
     })
 
     test("decryptDEK() rejects when the key or the version is another", async (kms, alias, keyID) => {

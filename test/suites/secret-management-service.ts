@@ -5,10 +5,10 @@
  */
 import assert from "node:assert/strict"
 import { Buffer } from "node:buffer"
-import { describe, it } from "node:test"
 import type { SecretManagementService } from "../../core/contracts.ts"
 import { InvalidInput, SecretExists, SecretNotFound } from "../../core/errors.ts"
 import { bytes32, race, rejectsWhenAborted, rejectsWith } from "./_assert.ts"
+import { describe, it } from "./_runner.ts"
 
 /** A store for one test. */
 export interface OpenedSecrets<Secrets extends SecretManagementService = SecretManagementService> {

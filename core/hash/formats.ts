@@ -1,0 +1,86 @@
+/**
+ * Which form a password hash has: this library's own, or the Go library's. A new one has the form that is asked for, a stored
+ * one tells by what it begins with; neither is ever tried for the other.
+ *
+ * @module
+ */
+
+import { wipe } from "../bytes.ts"
+import type { CallOptions, Context } from "../contracts.ts"
+import { InvalidInput } from "../errors.ts"
+import type { GoType } from "../go-encx/codec.ts"
+import { compareBasic, hashBasic, isGoHash } from "../go-encx/hash.ts"
+import { serializeText } from "../go-encx/strings.ts"
+import type { PasswordHasher } from "./password.ts"
+
+interface Options extends CallOptions {
+  readonly context?: Context
+  readonly format?: "go-encx"
+  readonly type?: GoType<unknown>
+}
+
+/** Hashes a value in the form that is asked for. @internal */
+export async function hashSecure(
+  hasher: PasswordHasher,
+  value: unknown,
+  { context = {}, format, type, ...options }: Options,
+): Promise<string> {
+  if (format === undefined) {
+    if (type !== undefined) throw new InvalidInput('Cannot hash a value: only the format "go-encx" has a type')
+    return await hasher.hash(value as string | Uint8Array, context, options)
+  }
+  if (format !== "go-encx") throw new InvalidInput(`Cannot hash a value: the format "${format}" is unknown`)
+  if (Object.keys(context).length > 0)
+    throw new InvalidInput('Cannot hash a value: the format "go-encx" binds no context')
+  return await withSerialised(value, type, (serialised) => hasher.hashGo(serialised, options))
+}
+
+/** Whether a stored hash is that of a value. @internal */
+export async function compareSecure(
+  hasher: PasswordHasher,
+  value: unknown,
+  stored: string,
+  { context = {}, type, ...options }: Options,
+): Promise<boolean> {
+  if (!isGoHash(stored)) return await hasher.verify(value as string | Uint8Array, stored, context, options)
+  return await withSerialised(value, type, (serialised) => hasher.verifyGo(serialised, stored, options))
+}
+
+/** The Go library's look-up hash of a value. @internal */
+export function hashBasicOf(value: unknown, type: GoType<unknown> | undefined): string {
+  return useSerialised(value, type, hashBasic)
+}
+
+/** Whether a look-up hash is that of a value. @internal */
+export function isBasicHashOf(value: unknown, stored: string, type: GoType<unknown> | undefined): boolean {
+  return useSerialised(value, type, (serialised) => compareBasic(serialised, stored))
+}
+
+const serialise = (value: unknown, type: GoType<unknown> | undefined): Uint8Array =>
+  type ? type.encode(value) : serializeText(value)
+
+function useSerialised<Result>(
+  value: unknown,
+  type: GoType<unknown> | undefined,
+  use: (serialised: Uint8Array) => Result,
+): Result {
+  const serialised = serialise(value, type)
+  try {
+    return use(serialised)
+  } finally {
+    wipe(serialised)
+  }
+}
+
+async function withSerialised<Result>(
+  value: unknown,
+  type: GoType<unknown> | undefined,
+  use: (serialised: Uint8Array) => Promise<Result>,
+): Promise<Result> {
+  const serialised = serialise(value, type)
+  try {
+    return await use(serialised)
+  } finally {
+    wipe(serialised)
+  }
+}

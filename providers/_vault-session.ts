@@ -1,0 +1,238 @@
+/** Tokens: got by logging in, renewed while that helps, followed by others, and revoked at the end. No timers: whoever needs one looks at the clock. */
+import { readFile } from "node:fs/promises"
+import type { Clock } from "../core/contracts.ts"
+import { AuthenticationFailed, EncxError, isRetryableError } from "../core/errors.ts"
+import { KUBERNETES_TOKEN, type Settings, type VaultAuth, type VaultSecret } from "./_vault-options.ts"
+
+/** What an answer says of a token. */
+export interface TokenAnswer {
+  readonly client_token?: unknown
+  readonly lease_duration?: unknown
+  readonly renewable?: unknown
+  readonly token_type?: unknown
+  readonly ttl?: unknown
+  readonly type?: unknown
+}
+
+/** How a session asks. Each rejects with an error of ours. */
+export interface SessionRequests {
+  /** A login: a POST without a token. */
+  login(path: string, body: object): Promise<TokenAnswer>
+  renew(token: string): Promise<TokenAnswer>
+  lookUp(token: string): Promise<TokenAnswer>
+  revoke(token: string): Promise<void>
+}
+
+interface Held {
+  readonly token: string
+  /** Whether we made it: then it is ours to revoke. */
+  readonly made: boolean
+  readonly renewable: boolean
+  readonly ttlMs: number
+  readonly renewAt: number
+  readonly endsAt: number
+}
+
+/** A token is renewed in the last third of its life, by whoever needs it then. */
+const FRESH = 2 / 3
+/** A renewal that gives less than this part of the first life has met the limit of all renewals. */
+const CAPPED = 1 / 2
+/** After a renewal failed, the token that still holds is used for this part of what is left before the next. */
+const PAUSE = 1 / 4
+/** How often a denial may be taken for a token that has gone: servers before Vault 1.14 say no more than «permission denied». */
+const DOUBT_MS = 60_000
+/** What a header takes; `fetch` quotes what it refuses. */
+const TOKEN = /^[\x21-\x7e]{1,16384}$/
+
+/** The token of one connection. */
+export class Session {
+  readonly #provider: string
+  readonly #settings: Pick<Settings, "token" | "auth">
+  readonly #requests: SessionRequests
+  readonly #clock: Clock
+  #held: Held | undefined
+  #flight: Promise<string> | undefined
+  #doubtedAt = Number.NEGATIVE_INFINITY
+
+  constructor(
+    provider: string,
+    settings: Pick<Settings, "token" | "auth">,
+    requests: SessionRequests,
+    clock: Clock = performance,
+  ) {
+    this.#provider = provider
+    this.#settings = settings
+    this.#requests = requests
+    this.#clock = clock
+  }
+
+  /** A token that holds. Of many at once, one sees to it; whoever leaves drops nobody else. */
+  async current(signal?: AbortSignal): Promise<string> {
+    signal?.throwIfAborted()
+    const held = this.#held
+    if (held && this.#clock.now() < held.renewAt) return held.token
+    if (!this.#flight) {
+      const flight = this.#next().finally(() => {
+        if (this.#flight === flight) this.#flight = undefined
+      })
+      // All who waited for it may have left.
+      flight.catch(() => undefined)
+      this.#flight = flight
+    }
+    return await within(this.#flight, signal)
+  }
+
+  /** Drops a token that the server does not know. @returns whether there may be another */
+  refused(token: string): boolean {
+    if (this.#held && this.#held.token !== token) return true
+    this.#held = undefined
+    return this.#canLogin
+  }
+
+  /** Whether a denial may have been of the token, and not of what it may do. It asks, at most once a minute. */
+  async doubts(token: string, signal?: AbortSignal): Promise<boolean> {
+    const now = this.#clock.now()
+    if (!this.#canLogin || now < this.#doubtedAt + DOUBT_MS) return false
+    this.#doubtedAt = now
+    const looked = this.#requests.lookUp(token).then(
+      () => false,
+      (error: unknown) => error instanceof EncxError && !error.retryable,
+    )
+    return (await within(looked, signal)) && this.refused(token)
+  }
+
+  /** Revokes the token where we made it. That it ends by itself is enough where the server cannot be asked. */
+  async close(): Promise<void> {
+    await this.#flight?.catch(() => undefined)
+    const held = this.#held
+    this.#held = undefined
+    if (!held?.made) return
+    await this.#requests.revoke(held.token).catch((error: unknown) => {
+      if (!(error instanceof EncxError)) throw error
+    })
+  }
+
+  get #canLogin(): boolean {
+    return this.#settings.auth !== undefined || typeof this.#settings.token === "function"
+  }
+
+  async #next(): Promise<string> {
+    const held = this.#held
+    const now = this.#clock.now()
+    const holds = held !== undefined && now < held.endsAt
+    try {
+      const next = (holds && held.renewable ? await this.#renewed(held) : undefined) ?? (await this.#another(held))
+      this.#held = next
+      return next.token
+    } catch (error) {
+      if (!holds || !isRetryableError(error)) throw error
+      this.#held = { ...held, renewAt: now + (held.endsAt - now) * PAUSE }
+      return held.token
+    }
+  }
+
+  /** The token with a longer life; `undefined` where it has none, and another can be had. */
+  async #renewed(held: Held): Promise<Held | undefined> {
+    const asked = this.#clock.now()
+    try {
+      const answer = await this.#requests.renew(held.token)
+      const next = this.#hold(held.token, answer, asked, held.made)
+      if (this.#canLogin && next.ttlMs < held.ttlMs * CAPPED) return undefined
+      return { ...next, ttlMs: Math.max(next.ttlMs, held.ttlMs) }
+    } catch (error) {
+      if (isRetryableError(error) || !(error instanceof EncxError)) throw error
+      return undefined
+    }
+  }
+
+  async #another(held: Held | undefined): Promise<Held> {
+    // A token that was given once is used until the server refuses it.
+    if (held && !this.#canLogin) return { ...held, renewAt: Number.POSITIVE_INFINITY }
+    const { auth, token } = this.#settings
+    const asked = this.#clock.now()
+    if (auth) {
+      const answer = await this.#requests.login(`auth/${auth.mount ?? auth.method}/login`, await this.#body(auth))
+      return this.#hold(this.#checked(answer.client_token), answer, asked, true)
+    }
+    if (token === undefined)
+      throw new AuthenticationFailed(`Cannot sign in to ${this.#provider}: there is no token and no login`, {
+        provider: this.#provider,
+        operation: "login",
+        hint: "set VAULT_TOKEN, or VAULT_ROLE_ID and VAULT_SECRET_ID, or say so: { auth: { method: … } }",
+      })
+    const given = this.#checked(await secretOf(token))
+    const answer = await this.#requests.lookUp(given).catch((error: unknown): TokenAnswer => {
+      // Who may not look it up does not know how long it lasts.
+      if (error instanceof EncxError && error.code === "ACCESS_DENIED") return {}
+      throw error
+    })
+    return this.#hold(given, { ...answer, lease_duration: answer.ttl, token_type: answer.type }, asked, false)
+  }
+
+  async #body(auth: VaultAuth): Promise<object> {
+    if (auth.method === "approle") {
+      const secret = auth.secretID === undefined ? {} : { secret_id: await secretOf(auth.secretID) }
+      return { role_id: auth.roleID, ...secret }
+    }
+    if (auth.method === "cert") return auth.name === undefined ? {} : { name: auth.name }
+    const jwt =
+      auth.method === "jwt" && auth.jwt !== undefined
+        ? await secretOf(auth.jwt)
+        : await this.#file(auth.path ?? KUBERNETES_TOKEN)
+    return { ...(auth.role === undefined ? {} : { role: auth.role }), jwt }
+  }
+
+  async #file(path: string): Promise<string> {
+    try {
+      return (await readFile(path, "utf8")).trim()
+    } catch (error) {
+      const { code = "nothing more" } = error as { code?: string }
+      throw new AuthenticationFailed(
+        `Cannot sign in to ${this.#provider}: the file "${path}" cannot be read, the system says ${code}`,
+        { provider: this.#provider, operation: "login", hint: "mount it, or name another: { auth: { path } }" },
+      )
+    }
+  }
+
+  #hold(token: string, answer: TokenAnswer, asked: number, made: boolean): Held {
+    const seconds = Number(answer.lease_duration ?? 0)
+    // A life of 0 is one without an end.
+    const ttlMs = Number.isFinite(seconds) && seconds > 0 ? seconds * 1_000 : Number.POSITIVE_INFINITY
+    const batch = answer.token_type === "batch"
+    return {
+      token,
+      made: made && !batch,
+      renewable: answer.renewable === true && !batch,
+      ttlMs,
+      renewAt: asked + ttlMs * FRESH,
+      endsAt: asked + ttlMs,
+    }
+  }
+
+  #checked(token: unknown): string {
+    if (typeof token === "string" && TOKEN.test(token.trim())) return token.trim()
+    throw new AuthenticationFailed(`Cannot sign in to ${this.#provider}: what was given for a token is none`, {
+      provider: this.#provider,
+      operation: "login",
+      hint: "check VAULT_TOKEN, or what the login answers: it may be wrapped",
+    })
+  }
+}
+
+async function secretOf(secret: VaultSecret): Promise<string> {
+  return typeof secret === "string" ? secret : await secret({})
+}
+
+/** The promise's end, or the signal's, whichever is first. */
+async function within<Result>(promise: Promise<Result>, signal: AbortSignal | undefined): Promise<Result> {
+  if (!signal) return await promise
+  const { promise: left, reject } = Promise.withResolvers<never>()
+  const leave = (): void => reject(signal.reason)
+  signal.addEventListener("abort", leave, { once: true })
+  try {
+    signal.throwIfAborted()
+    return await Promise.race([promise, left])
+  } finally {
+    signal.removeEventListener("abort", leave)
+  }
+}
