@@ -244,20 +244,20 @@ export class Crypto extends RecordMethods implements AsyncDisposable {
    * @throws {Busy} when too many wait already
    */
   hashSecure(value: string | Uint8Array, options?: HashOptions): Promise<SecureHash>
-  hashSecure<Value = string | Uint8Array>(value: Value, options: GoHashOptions<Value>): Promise<SecureHash>
+  hashSecure<Value = string | Uint8Array>(value: NoInfer<Value>, options: GoHashOptions<Value>): Promise<SecureHash>
   async hashSecure(value: unknown, options: HashOptions | GoHashOptions<unknown> = {}): Promise<SecureHash> {
     return (await this.#run("hashSecure", ({ hasher }) => hashSecure(hasher, value, options))) as SecureHash
   }
 
   /**
-   * Whether a stored hash is that of this value in this context. One of the Go library's, `$argon2id$…`, is tied to no context
-   * and names no pepper: every one of this program's is tried, the current one first.
+   * Whether a stored hash is that of this value in this context. One of the Go library's, `$argon2id$…`, is tied to no context,
+   * whichever is given, and names no pepper: every one of this program's is tried, the current one first.
    *
    * @throws {InvalidFormat} when the stored hash is malformed or costs too much, before any work
    * @throws {UnknownPepper} when its pepper is none of this program's: never `false`
    */
   async compareSecureHashAndValue<Value = string | Uint8Array>(
-    value: Value,
+    value: NoInfer<Value>,
     stored: string,
     options: CompareHashOptions<Value> = {},
   ): Promise<boolean> {
@@ -277,7 +277,7 @@ export class Crypto extends RecordMethods implements AsyncDisposable {
    * @throws {InvalidInput} when the value is none of its type
    */
   hashBasic(value: string | Uint8Array): BasicHash
-  hashBasic<Value>(value: Value, type: GoType<Value>): BasicHash
+  hashBasic<Value>(value: NoInfer<Value>, type: GoType<Value>): BasicHash
   hashBasic(value: unknown, type?: GoType<unknown>): BasicHash {
     return this.#compute("hashBasic", () => hashBasicOf(value, type)) as BasicHash
   }
@@ -288,7 +288,7 @@ export class Crypto extends RecordMethods implements AsyncDisposable {
    * @throws {InvalidFormat} when it is neither 64 hex digits nor empty
    */
   compareBasicHashAndValue(value: string | Uint8Array, stored: string): boolean
-  compareBasicHashAndValue<Value>(value: Value, stored: string, type: GoType<Value>): boolean
+  compareBasicHashAndValue<Value>(value: NoInfer<Value>, stored: string, type: GoType<Value>): boolean
   compareBasicHashAndValue(value: unknown, stored: string, type?: GoType<unknown>): boolean {
     return this.#compute("compareBasicHashAndValue", () => isBasicHashOf(value, stored, type))
   }

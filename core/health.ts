@@ -140,16 +140,18 @@ async function look(
 
 function subjectsOf({ keks, pepper, indexRoot, database, dataKeys }: HealthParts): Subject[] {
   const [first, ...others] = keks
-  const secrets = [pepper, indexRoot].filter((each) => each !== undefined && "store" in each)
-  const distinct = secrets.filter((each, i) => secrets.findIndex((other) => isSame(each, other)) === i)
   return [
     firstKEK(first, dataKeys),
     ...others.map(otherKEK),
-    ...distinct.map(secretStore),
+    ...storeOf(pepper).map(pepperStore),
+    ...(isSame(pepper, indexRoot) ? [] : storeOf(indexRoot).map(indexRootStore)),
     ...(database ? [versions(database, first.alias)] : []),
   ]
 }
 
+type Stored = Extract<ResolvedSecret, { readonly store: unknown }>
+
+const storeOf = (source: ResolvedSecret | undefined): Stored[] => (source && "store" in source ? [source] : [])
 const isSame = (a: ResolvedSecret | undefined, b: ResolvedSecret | undefined): boolean =>
   a !== undefined && b !== undefined && "store" in a && "store" in b && a.store === b.store && a.alias === b.alias
 
@@ -190,8 +192,7 @@ function described(
 }
 
 // The program holds what it read at its start: the next start is what needs the store.
-function secretStore(source: ResolvedSecret | undefined): Subject {
-  const { store, alias } = source as Extract<ResolvedSecret, { readonly store: unknown }>
+function pepperStore({ store, alias }: Stored): Subject {
   return {
     check: "secrets",
     provider: store.provider,
@@ -200,6 +201,20 @@ function secretStore(source: ResolvedSecret | undefined): Subject {
     look: async (options) => {
       if (await store.pepperExists(alias, options)) return { detail: "it answered" }
       return { status: "degraded", code: "SECRET_NOT_FOUND", detail: "it says that there is no pepper" }
+    },
+  }
+}
+
+// There is no other question about it; what is stored is sealed.
+function indexRootStore({ store, alias }: Stored): Subject {
+  return {
+    check: "secrets",
+    provider: store.provider,
+    alias,
+    failed: "degraded",
+    look: async (options) => {
+      await store.getIndexRoot(alias, options)
+      return { detail: "it answered" }
     },
   }
 }

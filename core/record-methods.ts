@@ -73,7 +73,10 @@ export class RecordMethods {
     objects: readonly (O & NoStoredValues<O> & Exact<O, Input<S>>)[],
     options?: CallOptions,
   ): Promise<SealedRow<S>[]>
-  /** Seals objects into rows of the Go library's layout, in their order; each costs a KMS call. The first failure ends it. */
+  /**
+   * Seals objects into rows of the Go library's layout, in their order; each costs a KMS call. An object that cannot be sealed is
+   * found before the first of them; any other failure ends it.
+   */
   sealRecords<S extends AnyGoSchema, O extends GoInput<S>>(
     schema: S,
     objects: readonly (O & NoStoredValues<O> & Exact<O, GoInput<S>>)[],

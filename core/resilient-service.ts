@@ -59,19 +59,28 @@ export function resilientService<Service extends KeyManagementService | SecretMa
     )
   }
   return around(service, calls, async (call) => {
-    const { signal, watch } = call.options
+    const { signal, watch, ...more } = call.options
     signal?.throwIfAborted()
-    // A caller may change its bytes while a later attempt still needs them.
-    const own = call.args.map((each) => (each instanceof Uint8Array ? copyOf(each) : each))
+    // A caller may change what it gave while a later attempt still needs it.
+    const own = call.args.map(ownArgument)
     try {
       loading ??= load()
-      const run = (within: AbortSignal): Promise<unknown> => call.make({ signal: within } satisfies CallOptions, own)
+      const run = (within: AbortSignal): Promise<unknown> =>
+        call.make({ ...more, signal: within } satisfies CallOptions, own)
       const once = ONCE.includes(call.method)
       return await (await loading).call(circuitOf(call), call.method, run, { signal, watch, once })
     } finally {
       wipe(...own.filter((each) => each instanceof Uint8Array))
     }
   })
+}
+
+/** Bytes, a wrapped data key, or a context. */
+function ownArgument(argument: unknown): unknown {
+  if (argument instanceof Uint8Array) return copyOf(argument)
+  if (typeof argument !== "object" || argument === null) return argument
+  const entries = Object.entries(argument)
+  return Object.fromEntries(entries.map(([name, value]) => [name, value instanceof Uint8Array ? copyOf(value) : value]))
 }
 
 /** The key or the alias that a call is about. */

@@ -30,8 +30,8 @@ export interface Source {
   readonly dialect: SQLDialect
   /** Of its URL, to keep it out of what is shown. */
   readonly password?: string | undefined
-  /** Whether its connections are ours, to make and to end. */
-  readonly owned: boolean
+  /** Whether its connections may be given up for others: those to a server, where they are ours. */
+  readonly replaceable: boolean
   /** @param timeoutMs how long a connection, and one of its statements, may take */
   open(timeoutMs: number): Promise<OpenDatabase>
 }
@@ -86,7 +86,8 @@ function sqliteFile(url: string): Source {
   if (text.startsWith("//")) throw unreadable("its path is neither relative nor absolute: sqlite:///srv/app/keys.db")
   return {
     dialect: DIALECTS.sqlite,
-    owned: true,
+    // Whoever waits too long for a file waits for its writer; and what is in memory would be lost.
+    replaceable: false,
     open: async () => {
       const { Kysely, SqliteDialect } = await load("kysely", () => import("kysely"), ["kysely"])
       const database = path === IN_MEMORY ? path : resolve(path)
@@ -109,7 +110,7 @@ function postgres(url: string): Source {
   return {
     ...server(url),
     dialect: DIALECTS.postgresql,
-    owned: true,
+    replaceable: true,
     open: async (timeoutMs) => {
       const needed = ["kysely", "pg"]
       const { Kysely, PostgresDialect } = await load("kysely", () => import("kysely"), needed)
@@ -141,7 +142,7 @@ function mysql(url: string): Source {
   return {
     ...server(url),
     dialect: DIALECTS.mysql,
-    owned: true,
+    replaceable: true,
     open: async (timeoutMs) => {
       const needed = ["kysely", "mysql2"]
       const { Kysely, MysqlDialect } = await load("kysely", () => import("kysely"), needed)
@@ -217,13 +218,13 @@ function ofKysely(given: KyselyDatabase): Source {
   const { supportsReturning, supportsTransactionalDdl, supportsOutput } = db.getExecutor().adapter
   if (supportsOutput) throw new InvalidConfiguration("Cannot use the database: this Kysely is of SQL Server")
   const dialect = !supportsReturning ? DIALECTS.mysql : supportsTransactionalDdl ? DIALECTS.postgresql : DIALECTS.sqlite
-  return { dialect, owned: false, open: async () => ({ db, close: async () => undefined }) }
+  return { dialect, replaceable: false, open: async () => ({ db, close: async () => undefined }) }
 }
 
 function ofPool(pool: PostgresPool): Source {
   return {
     dialect: DIALECTS.postgresql,
-    owned: false,
+    replaceable: false,
     open: async () => {
       const { Kysely, PostgresDialect } = await load("kysely", () => import("kysely"), ["kysely"])
       const db = new Kysely<KEKVersionsTable>({ dialect: new PostgresDialect({ pool: pool as never }) })

@@ -2,7 +2,7 @@
 import { abytes, base64, copyOf, wipe } from "../core/bytes.ts"
 import type { CallOptions, Context, WrappedDEK } from "../core/contracts.ts"
 import { EncxError, KeyNotFound } from "../core/errors.ts"
-import { type Answer, type Connection, recordOf } from "./_vault.ts"
+import { type Answer, type Connection, errorsOf, recordOf, stringsOf } from "./_vault.ts"
 import { badAnswer, vaultError } from "./_vault-errors.ts"
 import { associated, wrapText } from "./_vault-keys.ts"
 
@@ -111,12 +111,12 @@ export function transitBatches(parts: BatchParts): Batches {
     })
     for (const [i, result] of results.entries()) {
       const { error, reference = "" } = result
-      const { at } = entries[i] as Entry
+      const { at, body } = entries[i] as Entry
       // Servers that know no references give none, or an empty one.
       if (reference !== "" && reference !== String(i))
         throw badAnswer(connection.service, operation, "results in another order than the items'")
       if (typeof error === "string" && error !== "") {
-        const answer = { status: 400, errors: [error.slice(0, MAX_ERROR)] }
+        const answer = { status: 400, errors: errorsOf([error], stringsOf(body())) }
         put(at, { error: vaultError(connection.service, request, answer) })
       } else
         put(
@@ -262,7 +262,6 @@ export function transitBatches(parts: BatchParts): Batches {
   }
 }
 
-const MAX_ERROR = 300
 const ownItem = ({ wrapped, context }: UnwrapItem): UnwrapItem => ({
   wrapped: { ...wrapped, ciphertext: copyOf(wrapped.ciphertext) },
   context: { ...context },

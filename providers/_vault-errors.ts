@@ -287,7 +287,7 @@ const ROWS: readonly (readonly [readonly number[], RegExp, Kind])[] = [
   [[400], /missing 'context' for key derivation/i, derived],
   [[400], /check-and-set parameter/i, exists],
   [[403], /invalid token|bad token/i, refusedToken],
-  [[404], /no handler for route|unsupported path/i, noMount],
+  [[404], /no handler for route|unsupported path|invalid path for a versioned/i, noMount],
   [[405], /unsupported operation|^$/i, noMount],
   // Vault's own word for a caller's mistake, too, is 500: the same request fails again.
   [

@@ -81,7 +81,8 @@ export function tlsTransport(provider: string, settings: TLSSettings): Transport
       ...(ca === undefined ? {} : { ca }),
       ...(cert === undefined ? {} : { cert, key }),
       ...(serverName === undefined ? {} : { servername: serverName }),
-      ...(skipVerify ? { rejectUnauthorized: false } : {}),
+      // Said, so that NODE_TLS_REJECT_UNAUTHORIZED says nothing.
+      rejectUnauthorized: !skipVerify,
     })
   }
   const close = (): void => {
@@ -109,11 +110,19 @@ export function tlsTransport(provider: string, settings: TLSSettings): Transport
       if (!agent) return
       const next = await open()
       if (used === before) return next.destroy()
-      close()
+      const last = agent
       agent = Promise.resolve(next)
+      retire(await last)
     },
     close,
   }
+}
+
+/** Ends the connections that nobody uses; others end with their answers. */
+function retire(agent: Agent): void {
+  // Node looks at it when a connection has become free.
+  Object.assign(agent, { keepAlive: false })
+  for (const socket of Object.values(agent.freeSockets).flat()) socket?.destroy()
 }
 
 async function ask(url: string, request: HTTPRequest, agent: Agent): Promise<HTTPAnswer> {

@@ -1,7 +1,7 @@
 /** Tokens: got by logging in, renewed while that helps, followed by others, and revoked at the end. No timers: whoever needs one looks at the clock. */
 import { readFile } from "node:fs/promises"
 import type { Clock } from "../core/contracts.ts"
-import { AuthenticationFailed, EncxError, isRetryableError } from "../core/errors.ts"
+import { AuthenticationFailed, Closed, EncxError, isRetryableError } from "../core/errors.ts"
 import { KUBERNETES_TOKEN, type Settings, type VaultAuth, type VaultSecret } from "./_vault-options.ts"
 
 /** What an answer says of a token. */
@@ -31,6 +31,8 @@ interface Held {
   readonly ttlMs: number
   readonly renewAt: number
   readonly endsAt: number
+  /** Whether it may be one that the server does not know: another is asked for, and as long as there is none, it is used. */
+  readonly doubted?: boolean
 }
 
 /** A token is renewed in the last third of its life, by whoever needs it then. */
@@ -52,6 +54,7 @@ export class Session {
   readonly #clock: Clock
   #held: Held | undefined
   #flight: Promise<string> | undefined
+  readonly #closing = new AbortController()
   #doubtedAt = Number.NEGATIVE_INFINITY
 
   constructor(
@@ -95,14 +98,21 @@ export class Session {
     if (!this.#canLogin || now < this.#doubtedAt + DOUBT_MS) return false
     this.#doubtedAt = now
     const looked = this.#requests.lookUp(token).then(
-      () => false,
-      (error: unknown) => error instanceof EncxError && !error.retryable,
+      () => undefined,
+      (error: unknown) => (error instanceof EncxError && !error.retryable ? error.code : undefined),
     )
-    return (await within(looked, signal)) && this.refused(token)
+    const code = await within(looked, signal)
+    if (code === undefined) return false
+    const held = this.#held
+    if (code !== "ACCESS_DENIED" || held?.token !== token) return this.refused(token)
+    // Or one that may not look itself up: it is not dropped before there is another.
+    this.#held = { ...held, renewAt: Number.NEGATIVE_INFINITY, doubted: true }
+    return true
   }
 
   /** Revokes the token where we made it. That it ends by itself is enough where the server cannot be asked. */
   async close(): Promise<void> {
+    this.#closing.abort(new Closed(`Cannot use ${this.#provider}: it was closed`))
     await this.#flight?.catch(() => undefined)
     const held = this.#held
     this.#held = undefined
@@ -113,7 +123,8 @@ export class Session {
   }
 
   get #canLogin(): boolean {
-    return this.#settings.auth !== undefined || typeof this.#settings.token === "function"
+    const { auth, token } = this.#settings
+    return !this.#closing.signal.aborted && (auth !== undefined || typeof token === "function")
   }
 
   async #next(): Promise<string> {
@@ -121,12 +132,14 @@ export class Session {
     const now = this.#clock.now()
     const holds = held !== undefined && now < held.endsAt
     try {
-      const next = (holds && held.renewable ? await this.#renewed(held) : undefined) ?? (await this.#another(held))
+      const renews = holds && held.renewable && !held.doubted
+      const next = (renews ? await this.#renewed(held) : undefined) ?? (await this.#another(held))
       this.#held = next
       return next.token
     } catch (error) {
-      if (!holds || !isRetryableError(error)) throw error
-      this.#held = { ...held, renewAt: now + (held.endsAt - now) * PAUSE }
+      // Whatever keeps us from another, such as a secret id that is used up, is told when this one has ended.
+      if (!holds || this.#held?.token !== held.token) throw error
+      this.#held = { ...held, doubted: false, renewAt: now + (held.endsAt - now) * PAUSE }
       return held.token
     }
   }
@@ -160,7 +173,7 @@ export class Session {
         operation: "login",
         hint: "set VAULT_TOKEN, or VAULT_ROLE_ID and VAULT_SECRET_ID, or say so: { auth: { method: … } }",
       })
-    const given = this.#checked(await secretOf(token))
+    const given = this.#checked(await this.#given(token))
     const answer = await this.#requests.lookUp(given).catch((error: unknown): TokenAnswer => {
       // Who may not look it up does not know how long it lasts.
       if (error instanceof EncxError && error.code === "ACCESS_DENIED") return {}
@@ -171,15 +184,23 @@ export class Session {
 
   async #body(auth: VaultAuth): Promise<object> {
     if (auth.method === "approle") {
-      const secret = auth.secretID === undefined ? {} : { secret_id: await secretOf(auth.secretID) }
+      const secret = auth.secretID === undefined ? {} : { secret_id: await this.#given(auth.secretID) }
       return { role_id: auth.roleID, ...secret }
     }
     if (auth.method === "cert") return auth.name === undefined ? {} : { name: auth.name }
     const jwt =
       auth.method === "jwt" && auth.jwt !== undefined
-        ? await secretOf(auth.jwt)
+        ? await this.#given(auth.jwt)
         : await this.#file(auth.path ?? KUBERNETES_TOKEN)
     return { ...(auth.role === undefined ? {} : { role: auth.role }), jwt }
+  }
+
+  /** A secret that was given, or is given now; `close()` does not wait for a function that never ends. */
+  async #given(secret: VaultSecret): Promise<string> {
+    if (typeof secret === "string") return secret
+    const { signal } = this.#closing
+    const asked = async (): Promise<string> => await secret({ signal })
+    return await within(asked(), signal)
   }
 
   async #file(path: string): Promise<string> {
@@ -217,10 +238,6 @@ export class Session {
       hint: "check VAULT_TOKEN, or what the login answers: it may be wrapped",
     })
   }
-}
-
-async function secretOf(secret: VaultSecret): Promise<string> {
-  return typeof secret === "string" ? secret : await secret({})
 }
 
 /** The promise's end, or the signal's, whichever is first. */

@@ -44,9 +44,13 @@ export interface Answer {
   readonly whole: Record<string, unknown>
 }
 
-interface Opened {
+/** Where requests go, and by what: as it was when the connection was opened, whatever the environment says later. */
+interface Way {
   readonly settings: Settings
   readonly transport: Transport
+}
+
+interface Opened extends Way {
   readonly session: Session
 }
 
@@ -83,18 +87,24 @@ export class Connection {
   async send<Result>(call: Call<Result>): Promise<Result> {
     const { signal, watch, once = false } = call.options ?? {}
     signal?.throwIfAborted()
-    const { session } = this.open()
+    const opened = this.open()
+    const { session } = opened
     for (let logins = 0; ; logins++) {
       const token = call.open ? undefined : await session.current(signal)
       try {
-        return await this.#resilience.call(call.target, call.operation, (within) => this.#ask(call, token, within), {
-          signal,
-          watch,
-          once,
-        })
+        return await this.#resilience.call(
+          call.target,
+          call.operation,
+          (within) => this.#ask(opened, call, token, within),
+          {
+            signal,
+            watch,
+            once,
+          },
+        )
       } catch (error) {
         // Refused before anything was done: what must not happen twice has not happened.
-        if (token === undefined || logins > 0 || !(await this.#mayBeToken(error, token, signal))) throw error
+        if (token === undefined || logins > 0 || !(await mayBeToken(session, error, token, signal))) throw error
       }
     }
   }
@@ -111,7 +121,7 @@ export class Connection {
     const transport = settings.tls
       ? tlsTransport(provider, settings.tls)
       : fetchTransport(this.#options.fetch ?? (globalThis.fetch as unknown as VaultFetch))
-    const session = new Session(provider, settings, this.#requests(transport), this.#options.clock)
+    const session = new Session(provider, settings, this.#requests({ settings, transport }), this.#options.clock)
     this.#opened = { settings, transport, session }
     return this.#opened
   }
@@ -123,13 +133,7 @@ export class Connection {
     opened?.transport.close()
   }
 
-  async #mayBeToken(error: unknown, token: string, signal: AbortSignal | undefined): Promise<boolean> {
-    const { session } = this.open()
-    if (isTokenRefused(error)) return session.refused(token)
-    return error instanceof EncxError && error.code === "ACCESS_DENIED" && (await session.doubts(token, signal))
-  }
-
-  #requests(transport: Transport) {
+  #requests(way: Way) {
     const ask = (
       operation: string,
       method: "GET" | "POST",
@@ -143,13 +147,13 @@ export class Connection {
         operation,
         (signal) => {
           const request = { operation, method, path, target: path, read: (answer: Answer) => answer }
-          return this.#ask(body ? { ...request, body: () => body } : request, token, signal)
+          return this.#ask(way, body ? { ...request, body: () => body } : request, token, signal)
         },
         { once },
       )
     return {
       login: async (path: string, body: object): Promise<TokenAnswer> => {
-        await transport.refresh()
+        await way.transport.refresh()
         const { auth } = (await ask("login", "POST", path, undefined, body)).whole
         return recordOf(auth)
       },
@@ -164,9 +168,9 @@ export class Connection {
   }
 
   /** One attempt. */
-  async #ask<Result>(call: Call<Result>, token: string | undefined, signal: AbortSignal): Promise<Result> {
+  async #ask<Result>(way: Way, call: Call<Result>, token: string | undefined, signal: AbortSignal): Promise<Result> {
     const body = call.body?.()
-    const { status, text } = await this.#exchange(call, token, body, signal)
+    const { status, text } = await this.#exchange(way, call, token, body, signal)
     const whole = parsed(text)
     if (whole === undefined) {
       if (status < 300) throw badAnswer(this.service, call.operation, "no JSON")
@@ -174,28 +178,33 @@ export class Connection {
       if (status === 404 || status === 405 || status === 400)
         throw badAnswer(this.service, call.operation, `HTTP ${status}, and no JSON`)
     }
+    const { errors, warnings, data } = whole ?? {}
     const answer: VaultAnswer = {
       status,
-      errors: errorsOf(whole?.["errors"], [token ?? "", ...stringsOf(body)]),
-      data: whole?.["data"],
+      errors: errorsOf(errors ?? warnings, [token ?? "", ...stringsOf(body)]),
+      data,
     }
-    if (status !== 200 && status !== 204 && !call.takes?.(answer)) throw vaultError(this.service, call, answer)
-    const { warnings } = whole ?? {}
+    if (status !== 200 && status !== 204 && !call.takes?.(answer)) {
+      // Vault's own has a list, if an empty one; without, it is of somebody on the way, and nothing is known to be absent.
+      if (status === 404 && !Array.isArray(errors ?? warnings))
+        throw badAnswer(this.service, call.operation, "HTTP 404, and not as Vault does")
+      throw vaultError(this.service, call, answer)
+    }
     return call.read({
       status,
-      data: recordOf(whole?.["data"]),
+      data: recordOf(data),
       warnings: Array.isArray(warnings) ? warnings.map(String) : [],
       whole: whole ?? {},
     })
   }
 
   async #exchange(
+    { settings, transport }: Way,
     call: VaultRequest & Pick<Call<unknown>, "maxBytes" | "query">,
     token: string | undefined,
     body: object | undefined,
     signal: AbortSignal,
   ): Promise<HTTPAnswer> {
-    const { settings, transport } = this.open()
     const { address, namespace, redirects } = settings
     const headers = {
       "X-Vault-Request": "true",
@@ -241,6 +250,16 @@ export class Connection {
   }
 }
 
+async function mayBeToken(
+  session: Session,
+  error: unknown,
+  token: string,
+  signal: AbortSignal | undefined,
+): Promise<boolean> {
+  if (isTokenRefused(error)) return session.refused(token)
+  return error instanceof EncxError && error.code === "ACCESS_DENIED" && (await session.doubts(token, signal))
+}
+
 /** What must be a number of versions, from 1. */
 export function isVersion(value: unknown): value is number {
   return Number.isSafeInteger(value) && (value as number) >= 1 && (value as number) < 2 ** 31
@@ -263,7 +282,7 @@ function parsed(text: string): Record<string, unknown> | undefined {
 }
 
 /** What the server says, on one line each, without what we sent: a proxy may echo it. */
-function errorsOf(errors: unknown, sent: readonly string[]): string[] {
+export function errorsOf(errors: unknown, sent: readonly string[]): string[] {
   if (!Array.isArray(errors)) return []
   const secrets = sent.filter((each) => each.length >= MIN_SECRET)
   return errors.map((each) =>
@@ -276,7 +295,8 @@ function errorsOf(errors: unknown, sent: readonly string[]): string[] {
   )
 }
 
-function stringsOf(value: unknown): string[] {
+/** Every text in what we sent. */
+export function stringsOf(value: unknown): string[] {
   if (typeof value === "string") return [value]
   return typeof value === "object" && value !== null ? Object.values(value).flatMap(stringsOf) : []
 }

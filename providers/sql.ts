@@ -135,7 +135,7 @@ class SQLVersions implements KEKVersionStore {
   // --- Asking ---
 
   async #ask<Result>(operation: string, options: CallOptions, work: Work<Result>): Promise<Result> {
-    if (this.#closed) throw new Closed("Cannot use the database of key versions: it was closed")
+    this.#checkOpen()
     const attempt = async (signal: AbortSignal): Promise<Result> => {
       try {
         return await this.#unlessConflict(signal, () => this.#withTable(operation, signal, work))
@@ -145,6 +145,10 @@ class SQLVersions implements KEKVersionStore {
       }
     }
     return await this.#resilience.call("kek_versions", operation, attempt, options)
+  }
+
+  #checkOpen(): void {
+    if (this.#closed) throw new Closed("Cannot use the database of key versions: it was closed")
   }
 
   async #withTable<Result>(operation: string, signal: AbortSignal, work: Work<Result>): Promise<Result> {
@@ -182,6 +186,8 @@ class SQLVersions implements KEKVersionStore {
   }
 
   async #open(): Promise<OpenDatabase & { readonly statements: Statements }> {
+    // Between its attempts a call may have outlived the store: nobody would close what it opens now.
+    this.#checkOpen()
     this.#connecting ??= this.#connect()
     const connecting = this.#connecting
     try {
@@ -201,7 +207,7 @@ class SQLVersions implements KEKVersionStore {
   }
 
   #drop(): void {
-    if (!this.#source.owned) return
+    if (!this.#source.replaceable) return
     const connecting = this.#connecting
     this.#connecting = undefined
     // It is given up: how its end ends is nobody's matter.

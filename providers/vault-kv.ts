@@ -112,6 +112,21 @@ export function vaultKV(options: VaultKVOptions = {}): VaultKV {
     version: number | undefined,
     options?: CallOptions,
   ): Promise<Stored> => {
+    try {
+      return await readOnce(path, operation, version, options)
+    } catch (error) {
+      // Another engine than version 2 knows nothing of what a path of that means.
+      if (error instanceof SecretNotFound && version === undefined) await checkEngine(operation, options)
+      throw error
+    }
+  }
+
+  const readOnce = async (
+    path: string,
+    operation: string,
+    version: number | undefined,
+    options?: CallOptions,
+  ): Promise<Stored> => {
     options?.signal?.throwIfAborted()
     return await connection.send({
       operation,
@@ -197,8 +212,9 @@ export function vaultKV(options: VaultKVOptions = {}): VaultKV {
       // When its answer is lost, the value may be there all the same: as this version.
       if (lost) {
         const now = await read(path, operation, cas + 1, options).catch((found: unknown) => {
-          if (found instanceof EncxError) return undefined
-          throw found
+          // Whose it is cannot be asked now, and that is not to say that it is another's.
+          if (!(found instanceof EncxError) || found.retryable) throw found
+          return undefined
         })
         if (now?.value === value) return "stored"
       }

@@ -10,6 +10,7 @@ import {
   InvalidInput,
   withAdditionalKEK,
   withDatabase,
+  withIndexRoot,
   withKMSService,
   withPepper,
   withRetiredKEK,
@@ -111,6 +112,20 @@ describe("crypto.health()", () => {
     assert.ok(!JSON.stringify(unknown).includes("secret in it"))
     odd()
     assert.equal((await crypto.health()).status, "healthy")
+    await crypto.close()
+  })
+
+  it("asks an index root that is kept elsewhere for itself, and not for a pepper", async () => {
+    const roots = fakeSecrets()
+    const crypto = await newTestCrypto(withIndexRoot(roots, "roots"))
+    const health = await crypto.health()
+    assert.equal(health.status, "healthy")
+    const asked = health.checks.filter(({ check }) => check === "secrets").map(({ alias }) => alias)
+    assert.deepEqual(asked, ["test", "roots"])
+    roots.inject({ kind: "lost", methods: ["getIndexRoot"] })
+    const lost = await crypto.health()
+    assert.equal(lost.status, "degraded")
+    assert.ok(lost.checks.some(({ alias, code }) => alias === "roots" && code === "SECRET_NOT_FOUND"))
     await crypto.close()
   })
 

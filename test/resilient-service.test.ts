@@ -97,6 +97,30 @@ describe("resilientService()", () => {
     assert.deepEqual(Uint8Array.from(await kms.decryptDEK(await wrapping, {})), new Uint8Array(32).fill(7))
   })
 
+  it("opens what it was given, too, and hands on the options that are the service's own", async () => {
+    const fake = fakeKMS()
+    const keyID = await fake.createKey("app")
+    const wrapped = await fake.encryptDEK(keyID, new Uint8Array(32).fill(7), { a: "b" })
+    fake.inject({ kind: "unavailable", methods: ["decryptDEK"], times: 1 })
+    const [given, context] = [{ ...wrapped, ciphertext: Uint8Array.from(wrapped.ciphertext) }, { a: "b" }]
+    const opening = resilientService(fake, QUICK).decryptDEK(given, context)
+    given.ciphertext.fill(0)
+    context.a = "c"
+    assert.deepEqual(Uint8Array.from(await opening), new Uint8Array(32).fill(7))
+
+    let told: object = {}
+    const own = {
+      ...fake,
+      createKey: async (_: string, options: object = {}): Promise<string> => {
+        told = options
+        return "app"
+      },
+    }
+    await resilientService(own, QUICK).createKey("app", { autoRotateMs: 3_600_000 } as object)
+    assert.equal((told as { autoRotateMs?: number }).autoRotateMs, 3_600_000)
+    assert.ok((told as { signal?: unknown }).signal instanceof AbortSignal)
+  })
+
   it("keeps what is no call as it is, and refuses limits that are none", async () => {
     const kms = resilientService(fakeKMS(), { attempts: 0 })
     assert.equal(kms.provider, "memory")

@@ -45,7 +45,8 @@ const NIL = 0x00
 const PRESENT = 0x01
 
 /**
- * `*T`: `null` is nil, which rows leave out. A pointer to a nil pointer is read as `null`, too.
+ * `*T`: `null` is nil, which rows leave out. A pointer to a nil pointer, or to the nil UUID, is read as
+ * `null`, too.
  *
  * @throws {InvalidConfiguration} when the field is sealed already: `pointer(goString()).encrypt()` says it in the right order
  */
@@ -85,7 +86,7 @@ function unsealed<Value>({ type, spec }: GoField<Value>): GoType<Value> {
  *
  * @throws {InvalidInput} when the value is none of the type; the message does not hold it
  */
-export function serializeValue<Value>(type: GoType<Value>, value: Value): Uint8Array {
+export function serializeValue<Value>(type: GoType<Value>, value: NoInfer<Value>): Uint8Array {
   return type.encode(value)
 }
 

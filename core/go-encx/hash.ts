@@ -5,7 +5,7 @@
  */
 import { createHash, type KeyObject } from "node:crypto"
 import { concat, equal, fromHex, wipe } from "../bytes.ts"
-import { InvalidFormat } from "../errors.ts"
+import { InvalidFormat, InvalidInput } from "../errors.ts"
 import { type Argon2Cost, bytes, costProblem, decimal, malformed, unpadded } from "../hash/phc.ts"
 
 // --- hash_basic ---
@@ -33,6 +33,8 @@ export function compareBasic(serialised: Uint8Array, stored: string): boolean {
 const PREFIX = "$argon2id$"
 const VERSION = "v=19"
 const MAX_LENGTH = 512
+// The Go library hashes whatever a field holds.
+const MAX_VALUE = 2 ** 20
 /** What the Go library's options allow, within the bounds of memory and work that every hash has. */
 const LIMITS = { iterations: 100, parallelism: 255 } as const
 const SALT = { min: 8, max: 64 } as const
@@ -72,6 +74,12 @@ export function parseGoHash(stored: string): GoHash {
   const problem = costProblem(cost, LIMITS)
   if (problem) throw malformed(problem)
   return { ...cost, salt: bytes(salt, "salt", SALT), hash: bytes(hash, "hash", HASH) }
+}
+
+/** A serialised value that is not too long to be hashed. */
+export function checkGoHashable(serialised: Uint8Array): Uint8Array {
+  if (serialised.length <= MAX_VALUE) return serialised
+  throw new InvalidInput(`Cannot hash a value: it has ${serialised.length} bytes, more than ${MAX_VALUE}`)
 }
 
 /** What Argon2id gets: the serialised value and then the pepper. The caller wipes it. */

@@ -8,7 +8,7 @@ import type { CallOptions } from "../contracts.ts"
 import { DecryptionFailed, EncryptionFailed, InvalidInput } from "../errors.ts"
 import type { DataKey } from "../keys/dek.ts"
 import { type RecordTools, type Row, stateOf, type Values } from "../records/row.ts"
-import { hashBasic } from "./hash.ts"
+import { checkGoHashable, hashBasic } from "./hash.ts"
 import { formatMetadata } from "./metadata.ts"
 import { columnNonces, inBatches, opensAll, rowKeyOf, sealColumn, sealedColumns, withRowKey } from "./row.ts"
 import {
@@ -30,10 +30,28 @@ export async function sealRecord(
   object: Values,
   options: CallOptions = {},
 ): Promise<Row> {
+  return await sealPrepared(tools, schema, prepare(schema, object), options)
+}
+
+/** What is left of an object when nothing of it is looked at again. */
+interface Prepared {
+  readonly row: Row
+  readonly values: readonly Serialised[]
+}
+
+// Everything that can be refused is, before a hash is computed or a KMS called.
+function prepare(schema: AnyGoSchema, object: Values): Prepared {
   refuseUnknown(schema, object)
   const row = plainColumns(schema, object, plainFields(schema))
-  // Everything that can be refused is, before a hash is computed or a KMS called.
-  const values = serialiseFields(sealedFields(schema), object)
+  return { row, values: serialiseFields(sealedFields(schema), object) }
+}
+
+async function sealPrepared(
+  tools: RecordTools,
+  schema: AnyGoSchema,
+  { row, values }: Prepared,
+  options: CallOptions,
+): Promise<Row> {
   try {
     Object.assign(row, await hashFields(tools, values, options))
     const { dek, wrapped, version } = await tools.dataKeys.generateBare(options)
@@ -60,7 +78,14 @@ export async function sealRecords(
 ): Promise<Row[]> {
   const hashes = sealedFields(schema).some(({ hashedSecure }) => hashedSecure)
   const limit = hashes ? tools.hasher.concurrency : undefined
-  return await inBatches(objects, (object) => sealRecord(tools, schema, object, options), limit)
+  const prepared: Prepared[] = []
+  try {
+    // All of them at once: what the caller does with an object that waits for its turn changes nothing.
+    for (const object of objects) prepared.push(prepare(schema, object))
+    return await inBatches(prepared, (each) => sealPrepared(tools, schema, each, options), limit)
+  } finally {
+    for (const { values } of prepared) wipeAll(values)
+  }
 }
 
 /** Seals the fields that changed, with the row's own data key; only their columns are returned. */
@@ -117,12 +142,13 @@ function serialiseFields(fields: readonly GoSealedField[], object: Values): Seri
   }
 }
 
-function serialise({ name, type }: GoSealedField, object: Values): Uint8Array | null {
+function serialise({ name, type, hashedSecure }: GoSealedField, object: Values): Uint8Array | null {
   try {
     const value = ownValue(object, name)
     if (value === undefined) throw new InvalidInput("Cannot seal a value: it is missing")
     if (type.isAbsent?.(value)) return null
-    return type.encode(value)
+    const serialised = type.encode(value)
+    return hashedSecure ? checkGoHashable(serialised) : serialised
   } catch (error) {
     throw fieldFailure(name, error)
   }

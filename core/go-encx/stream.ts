@@ -48,7 +48,8 @@ interface Counts {
 // --- Both directions ---
 
 /**
- * Encrypts a stream as the Go library does, in chunks of 4,096 plain bytes, however it is written.
+ * Encrypts a stream as the Go library does, in chunks of 4,096 plain bytes, however it is written. A piece is not copied: leave it
+ * as it is until its write is answered.
  *
  * @param dek 32 bytes; they are copied. One key may encrypt 2³² chunks, 16 TiB (SP 800-38D §8.3)
  * @param options.signal ends both sides with its reason
@@ -62,8 +63,8 @@ export function encryptGoStream(dek: Uint8Array, options: CallOptions = {}): GoS
 }
 
 /**
- * Decrypts a stream of the Go library's. Only chunks that authenticate come out, as soon as they are whole; of those
- * that come in one piece with one that does not, none may.
+ * Decrypts a stream of the Go library's. Only chunks that authenticate come out, as soon as they are whole; those before one that
+ * does not may be held back, where they come in the same piece.
  *
  * Its readable side fails with `DecryptionFailed` where a chunk does not authenticate, and with `InvalidFormat` where a header says
  * 0, less than 28 or more than 10 MiB, or the stream ends within a chunk or a header; the Go library takes 1 to 3 bytes of a

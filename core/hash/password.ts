@@ -9,7 +9,7 @@ import { type Context, encodeContext } from "../cipher/context.ts"
 import { hmac, labelled } from "../cipher/derive.ts"
 import type { CallOptions } from "../contracts.ts"
 import { InvalidInput, UninitializedPepper } from "../errors.ts"
-import { formatGoHash, goPassword, isGoHash, parseGoHash } from "../go-encx/hash.ts"
+import { checkGoHashable, formatGoHash, goPassword, isGoHash, parseGoHash } from "../go-encx/hash.ts"
 import { type Argon2Limits, argon2id, Turnstile } from "./argon2.ts"
 import type { Pepper, Peppers } from "./pepper.ts"
 import { type Argon2Cost, costProblem, DEFAULT_COST, floorProblem, formatPHC, parsePHC } from "./phc.ts"
@@ -17,8 +17,6 @@ import { type Argon2Cost, costProblem, DEFAULT_COST, floorProblem, formatPHC, pa
 const SALT = 16
 const HASH = 32
 const MAX_VALUE = 4096
-// The Go library hashes whatever a field holds.
-const MAX_GO_VALUE = 2 ** 20
 
 /** How password hashes are made and how many at once. */
 export interface Argon2Options extends Partial<Argon2Cost>, Argon2Limits {}
@@ -160,7 +158,7 @@ export class PasswordHasher {
     length: number,
     options: CallOptions,
   ): Promise<Uint8Array> {
-    const own = copyOf(checkGoValue(serialised))
+    const own = copyOf(checkGoHashable(serialised))
     try {
       return await this.#turnstile.pass(async () => {
         // The pepper's bytes are out of their key object for this run alone.
@@ -188,11 +186,6 @@ function valueBytes(value: unknown): Uint8Array {
   const bytes = typeof value === "string" ? utf8(value, "a value to hash") : value
   if (bytes.length <= MAX_VALUE) return bytes
   throw new InvalidInput(`Cannot hash a value: it has ${bytes.length} bytes, more than ${MAX_VALUE}`)
-}
-
-function checkGoValue(serialised: Uint8Array): Uint8Array {
-  if (serialised.length <= MAX_GO_VALUE) return serialised
-  throw new InvalidInput(`Cannot hash a value: it has ${serialised.length} bytes, more than ${MAX_GO_VALUE}`)
 }
 
 // "encx.v2.pw" ‖ 00 ‖ u32 length ‖ encoded context ‖ value

@@ -105,15 +105,10 @@ export class KEKVersions {
     const forget = (): void => {
       if (this.#reading === flight) this.#reading = undefined
     }
-    const flight: Flight<void> = this.#reading ?? new Flight((call) => this.#load({ signal: call }), forget, forget)
+    const start = (call: AbortSignal): Promise<void> => this.#load({ signal: call }).finally(forget)
+    const flight: Flight<void> = this.#reading ?? new Flight(start, forget, () => {})
     this.#reading = flight
-    try {
-      await flight.join(() => undefined, signal)
-    } catch (error) {
-      // Others may still wait for it, where this caller alone left.
-      if (!signal?.aborted) forget()
-      throw error
-    }
+    await flight.join(() => undefined, signal)
   }
 
   /** Records a key as the next version. */
@@ -152,6 +147,8 @@ export class KEKVersions {
     }
     if (recorded.length === 0) throw this.#senseless("it has no version of the key, and was told one")
     const wraps = recorded.findLast((each) => !isDeprecated(each))
+    // Without it nothing is sealed: its failure is not told after those of old keys.
+    if (wraps) await this.#resolve(wraps, true, options)
     const known: KEKVersion[] = []
     for (const each of recorded) known.push({ ...each, keyID: await this.#resolve(each, each === wraps, options) })
     const before = this.#current()?.version

@@ -279,7 +279,7 @@ test("doctor refuses a pepper that no program starts with", async () => {
     getPepper: async (...call) =>
       (await kept.getPepper(...call)).map((each) => ({ ...each, value: new Uint8Array(32) })),
   }))
-  assert.match(check(flat, "pepper").detail, /all the same/)
+  assert.match(check(flat, "pepper").detail, /all zero/)
   const unstaged = await examined((kept) => ({
     getPepper: async (...call) =>
       (await kept.getPepper(...call)).map((each) => ({ ...each, stage: "previous" as const })),

@@ -213,6 +213,13 @@ describe("serializeValue()", () => {
     }
   })
 
+  it("writes as many strings as there are", () => {
+    const many = Array.from({ length: 200_000 }, (_, i) => String(i % 10))
+    const serialised = serializeValue(goStrings(), many)
+    assert.equal(serialised.length, 4 + many.length * 5)
+    assert.deepEqual(deserializeValue(goStrings(), serialised), many)
+  })
+
   it("writes the edges of numbers as Go does", () => {
     const cases: readonly (readonly [GoType<unknown>, unknown, string])[] = [
       [goFloat64(), -0, "0000000000000080"],

@@ -244,6 +244,20 @@ describe('sealRecord() of the layout "go-encx"', () => {
     })
   })
 
+  it("seals what the objects held when it was called, however many there are", async () => {
+    await withProgram(async (crypto) => {
+      const schema = record("t", { layout: "go-encx" }, { A: goBytes().encrypt() })
+      const objects = Array.from({ length: 40 }, (_, i) => ({ A: Uint8Array.of(i + 1) }))
+      const sealing = crypto.sealRecords(schema, objects)
+      for (const { A } of objects) A.fill(0)
+      const back = await Promise.all((await sealing).map((row) => crypto.openRecord(schema, row)))
+      assert.deepEqual(
+        back.map(({ A }) => A[0]),
+        objects.map((_, i) => i + 1),
+      )
+    })
+  })
+
   it("names the field that cannot be sealed, calls no KMS and returns nothing of the record", async () => {
     await withProgram(async (crypto) => {
       const calls = { ...crypto.stats().kms }
@@ -260,6 +274,7 @@ describe('sealRecord() of the layout "go-encx"', () => {
         ["Born", { ...ada, Born: new Date(0) }],
         ["Active", { ...ada, Active: 1 }],
         ["Password", { ...ada, Password: 1 }],
+        ["Recovery", { ...ada, Recovery: "x".repeat(2 ** 20) }],
         ["Tags", { ...ada, Tags: ["a", 1] }],
         ["Emial", { ...ada, Emial: "x" }],
         ["Note", { ...ada, Note: undefined }],
@@ -282,6 +297,10 @@ describe('sealRecord() of the layout "go-encx"', () => {
     await withProgram(async (crypto) => {
       const schema = record("t", { layout: "go-encx" }, { A: goString().encrypt() })
       await assert.rejects(crypto.sealRecords(schema, [{ A: "x" }, { A: 7 as never }, { A: "z" }]), EncryptionFailed)
+      const calls = { ...crypto.stats().kms }
+      const many = [...Array.from({ length: 40 }, () => ({ A: "x" })), { A: 7 as never }]
+      await assert.rejects(crypto.sealRecords(schema, many), EncryptionFailed)
+      assert.deepEqual(crypto.stats().kms, calls, "before the KMS is asked for any of them")
     })
   })
 
@@ -295,6 +314,8 @@ describe('sealRecord() of the layout "go-encx"', () => {
     await alone.close()
     const plainOne = await newCrypto(withKMSService(kms), withKEKAlias("a"), withDatabase(versionsInMemory()))
     await assert.rejects(plainOne.sealRecord(schema, { A: "x", B: "y" }), UninitializedPepper)
+    const long = { A: "x", B: "y".repeat(2 ** 20) }
+    await assert.rejects(plainOne.sealRecord(schema, long), EncryptionFailed, "found before a hash is asked for")
     await plainOne.close()
   })
 

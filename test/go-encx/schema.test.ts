@@ -73,8 +73,10 @@ describe('record() of the layout "go-encx"', () => {
   })
 
   it("refuses names that Go would not take, or lower-cases otherwise", () => {
-    for (const name of ["", "1st", "a-b", "a b", "a.b", "İD", "ΟΔΟΣ", "\ud800", "a\u0000"])
+    for (const name of ["", "1st", "a-b", "a b", "a.b", "İD", "ΟΔΟΣ", "\ud800", "a\u0000", "__proto__", "__PROTO__"])
       assert.ok(problems("t", { [name]: goString().encrypt() }).length > 0, JSON.stringify(name))
+    // As a plain field, its column would be an object's prototype, and lost.
+    assert.match(problems("t", { __PROTO__: plain(), A: goString().encrypt() })[0] ?? "", /cannot be called __PROTO__/)
     for (const name of ["Prénom", "名前", "_x", "X1", "constructor", "toString"])
       assert.deepEqual(problems("t", { [name]: goString().encrypt() }), [], name)
   })

@@ -16,10 +16,10 @@ import {
 } from "../../core/errors.ts"
 import { newCrypto, withBootstrap, withKEKAlias, withKMSService, withPepper } from "../../mod.ts"
 import { createRegistry } from "../../providers/registry.ts"
-import { type VaultKV, type VaultKVOptions, vaultKV } from "../../providers/vault-kv.ts"
+import { type VaultFetch, type VaultKV, type VaultKVOptions, vaultKV } from "../../providers/vault-kv.ts"
 import { vaultTransit } from "../../providers/vault-transit.ts"
 import { lent } from "../_aws.ts"
-import { dataOf, errorOf, newToken, recorder, shown } from "../_vault.ts"
+import { answerOf, dataOf, errorOf, newToken, recorder, shown } from "../_vault.ts"
 import { needsServer, startVault, type Vault } from "../servers/index.ts"
 import { bytes32, listOf, race, rejectsWith } from "../suites/_assert.ts"
 import { secretManagementServiceSuite } from "../suites/secret-management-service.ts"
@@ -86,6 +86,21 @@ describe("vaultKV() over Vault", needsServer("vault"), () => {
       await secrets.close()
     }
     await kms.close()
+  })
+
+  it("does not call a secret another's while nobody can be asked whose it is", async () => {
+    const asked: string[] = []
+    const fetch: VaultFetch = async (url, { method }) => {
+      asked.push(method)
+      if (url.includes("/mounts/")) return answerOf(200, { data: { type: "kv", options: { version: "2" } } })
+      if (method === "POST" && asked.filter((each) => each === "POST").length > 1)
+        return answerOf(400, { errors: ["check-and-set parameter did not match the current version"] })
+      return url.endsWith("lookup-self") ? answerOf(200, { data: {} }) : answerOf(503, { errors: ["Vault is sealed"] })
+    }
+    const options = { address: "http://127.0.0.1:8200", environment: {}, token: "x", fetch, random: () => 0 }
+    await lent(vaultKV(options), async (secrets) => {
+      await rejectsWith(secrets.storePepper("app", bytes32(1)), SecretStorageUnavailable)
+    })
   })
 
   it("defect 17: what was deleted, destroyed or is of another shape is not absent, and is never replaced", async () => {
@@ -220,6 +235,12 @@ describe("vaultKV() over Vault", needsServer("vault"), () => {
       const error = await errorOf(secrets.storePepper("app", bytes32(1)))
       assert.ok(error instanceof InvalidConfiguration, String(error))
       assert.match(error.message, /is not KV version 2$/)
+      // That it is not there is not known.
+      const others = await Promise.all([
+        errorOf(secretsAt({ mount }).pepperExists("app")),
+        errorOf(secrets.getPepper("app")),
+      ])
+      for (const each of others) assert.equal(each.message, error.message)
       assert.equal((await vault.ask("GET", `${mount}/data/encx/app/pepper`)).status, 404)
       assert.ok((await listOf(secrets.diagnose("app"))).some(({ check, ok }) => check === "engine" && !ok))
     })

@@ -198,6 +198,57 @@ describe("tokens of Vault", needsServer("vault"), () => {
     })
   })
 
+  it("keeps a token that holds when a denial makes it doubtful, or it cannot be renewed, and no login gives another", async () => {
+    const used = { token_no_default_policy: true, token_ttl: "60s", secret_id_num_uses: 1 }
+    const { roleID, secretID } = await newAppRole(vault, PATHS, used)
+    const asked = recorder()
+    let now = 0
+    const auth = { method: "approle", roleID, secretID } as const
+    await lent(kmsAt({ fetch: asked.fetch, auth, clock: { now: () => now } }), async (kms) => {
+      await kms.encryptDEK("app", bytes32(1), CONTEXT)
+      assert.ok((await errorOf(kms.rotateKey("app"))) instanceof AccessDenied)
+      const [login, lookUp] = ["POST auth/approle/login", "GET auth/token/lookup-self"]
+      assert.deepEqual(auths(asked), [login, lookUp, login])
+      await kms.encryptDEK("app", bytes32(1), CONTEXT)
+      assert.equal(auths(asked).length, 3)
+      now = 45_000
+      for (let i = 0; i < 3; i++) await kms.encryptDEK("app", bytes32(1), CONTEXT)
+      assert.deepEqual(auths(asked).slice(3), ["POST auth/token/renew-self", login], "not at every call")
+      now = 61_000
+      assert.ok((await errorOf(kms.encryptDEK("app", bytes32(1), CONTEXT))) instanceof AuthenticationFailed)
+    })
+  })
+
+  it("revokes its token where it got it, whatever the environment says by then", async () => {
+    const { roleID, secretID } = await newAppRole(vault, PATHS)
+    const environment = { VAULT_ADDR: vault.url, VAULT_ROLE_ID: roleID, VAULT_SECRET_ID: secretID }
+    const origins = new Set<string>()
+    const asked = recorder(async (url, init) => {
+      origins.add(new URL(url).origin)
+      return (await globalThis.fetch(url, init)) as never
+    })
+    const kms = vaultTransit({ environment, fetch: asked.fetch })
+    await kms.getKeyID("app")
+    environment.VAULT_ADDR = "http://127.0.0.1:1"
+    await kms.close()
+    assert.equal(auths(asked).at(-1), "POST auth/token/revoke-self")
+    assert.deepEqual([...origins], [vault.url])
+  })
+
+  it("closes while what gives a token never does", async () => {
+    const asked = Promise.withResolvers<void>()
+    const kms = kmsAt({
+      token: () => {
+        asked.resolve()
+        return new Promise(() => undefined)
+      },
+    })
+    const call = errorOf(kms.getKeyID("app"))
+    await asked.promise
+    await kms.close()
+    assert.equal((await call).code, "CLOSED")
+  })
+
   it("reads the token of Kubernetes, and a JWT, from their files at each login", async () => {
     const folder = mkdtempSync(join(tmpdir(), "encx-vault-"))
     const path = join(folder, "token")

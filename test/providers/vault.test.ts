@@ -1,6 +1,8 @@
 // What both providers of Vault share: options, environment, certificates, redirects, and what each answer means.
 import assert from "node:assert/strict"
+import { Buffer } from "node:buffer"
 import { join } from "node:path"
+import process from "node:process"
 import { after, before, describe, it } from "node:test"
 import {
   AccessDenied,
@@ -243,6 +245,8 @@ describe("options of Vault", () => {
       [200, `{"data": "${secret}`],
       [200, "x".repeat(200_000)],
       [404, "<html>not here</html>"],
+      [404, ""],
+      [404, { message: "no route" }],
       [400, "plain HTTP request sent to HTTPS port"],
       [302, ""],
     ] as const) {
@@ -252,6 +256,27 @@ describe("options of Vault", () => {
       assert.ok(error instanceof KMSUnavailable, `${status} ${JSON.stringify(body).slice(0, 40)}: ${String(error)}`)
       assert.ok(!shown(error).includes(secret))
     }
+  })
+
+  it("quote nothing that was sent, of one request or of many, whoever echoes it", async () => {
+    const fetch = async (url: string, init: { readonly body?: string }) => {
+      if (!url.includes("/encrypt/")) return answerOf(200, { data: KEY })
+      const sent = JSON.parse(init.body ?? "") as { batch_input?: { plaintext: string }[]; plaintext?: string }
+      const results = sent.batch_input?.map(({ plaintext }) => ({ error: `cannot read ${plaintext}` }))
+      return answerOf(
+        400,
+        results ? { data: { batch_results: results } } : { errors: [`cannot read ${sent.plaintext}`] },
+      )
+    }
+    await lent(at({ address: ADDRESS, token: "x", fetch, attempts: 1 }), async (kms) => {
+      const one = await errorOf(kms.encryptDEK("app", bytes32(7), CONTEXT))
+      const [result] = await kms.encryptDEKs("app", [{ dek: bytes32(7), context: CONTEXT }])
+      const many = (result as { error: EncxError }).error
+      for (const error of [one, many]) {
+        assert.match(shown(error), /cannot read …/)
+        assert.ok(!shown(error).includes(Buffer.from(bytes32(7)).toString("base64")))
+      }
+    })
   })
 
   it("believe no wrap and no data key that are none", async () => {
@@ -428,6 +453,17 @@ describe("Vault over HTTPS", needsServer("vault"), () => {
         assert.ok(error instanceof KMSUnavailable, String(error))
         assert.match(error.message, /there is no connection/)
       })
+    }
+    const asked = process.env["NODE_TLS_REJECT_UNAUTHORIZED"]
+    process.env["NODE_TLS_REJECT_UNAUTHORIZED"] = "0"
+    try {
+      const environment = { ...base, ...files, VAULT_TLS_SERVER_NAME: "another.example.com" }
+      await lent(vaultTransit({ environment, attempts: 1 }), async (kms) => {
+        assert.match((await errorOf(kms.getKeyID("app"))).message, /there is no connection/)
+      })
+    } finally {
+      if (asked === undefined) delete process.env["NODE_TLS_REJECT_UNAUTHORIZED"]
+      else process.env["NODE_TLS_REJECT_UNAUTHORIZED"] = asked
     }
   })
 })

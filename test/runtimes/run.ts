@@ -1,6 +1,7 @@
-// Runs the tests on every runtime: npm run test:matrix [-- test/foo.test.ts …] [-- --only deno …]
+// Runs the tests on every runtime: npm run test:matrix [-- test/foo.test.ts …] [-- --only deno …] [-- --skip node24 …]
 import { spawn, spawnSync } from "node:child_process"
-import { globSync, mkdirSync, rmSync } from "node:fs"
+import { closeSync, globSync, mkdtempSync, openSync, readFileSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
 import { basename, join, resolve, sep } from "node:path"
 import { parseArgs } from "node:util"
 import { installRuntimes } from "./install.ts"
@@ -10,8 +11,12 @@ import { type RuntimeName, runtimePath } from "./paths.ts"
 type Row = Counts & { runtime: string; version: string; seconds: string; result: string }
 
 const TIME_LIMIT_MS = 10 * 60_000
+/** What looks at the project, not at a runtime: the house, the servers, what guides say. `npm test` runs it, and so does its name here. */
+const ONCE = ["aws-docs", "aws-permissions", "bench/*", "cli/readme", "consumer", "key-versions-docs", "parity", "repo"]
+  .concat("servers", "servers-real", "types", "vault-docs")
+  .map((name) => `test/${name}.test.ts`)
 const root = resolve(import.meta.dirname, "../..")
-const reports = join(import.meta.dirname, "reports")
+const reports = mkdtempSync(join(tmpdir(), "encx-matrix-"))
 const denoPreload = "./test/runtimes/deno-preload.ts"
 
 const commands = {
@@ -28,32 +33,47 @@ const commands = {
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
-  options: { only: { type: "string", multiple: true, default: [] } },
+  options: {
+    only: { type: "string", multiple: true, default: [] },
+    skip: { type: "string", multiple: true, default: [] },
+  },
 })
 const names = Object.keys(commands) as (keyof typeof commands)[]
-const chosen = choose(values.only.flatMap((each) => each.split(",")))
-const files = testFiles(positionals.length > 0 ? positionals : ["test/**/*.test.ts"])
+const chosen = choose(values.only).filter((name) => !(choose(values.skip, []) as string[]).includes(name))
+const files = testFiles(
+  positionals.length > 0 ? positionals : ["test/**/*.test.ts"],
+  positionals.length > 0 ? [] : ONCE,
+)
 
 installRuntimes()
-rmSync(reports, { recursive: true, force: true })
-mkdirSync(reports)
 const rows: Row[] = []
-for (const name of chosen) rows.push(await run(name))
+// Node uses every core by itself; Deno and Bun use one each, and run side by side.
+const alone = chosen.filter((name) => name.startsWith("node"))
+const beside = chosen.filter((name) => !name.startsWith("node"))
+for (const name of alone) rows.push(await run(name))
+rows.push(...(await Promise.all(beside.map(run))))
+rmSync(reports, { recursive: true, force: true })
 summarize(rows)
 
-function choose(only: readonly string[]): typeof names {
-  const unknown = only.filter((each) => !names.some((name) => name === each))
+function choose(lists: readonly string[], otherwise: typeof names = names): typeof names {
+  const named = lists.flatMap((each) => each.split(","))
+  const unknown = named.filter((each) => !names.some((name) => name === each))
   if (unknown.length > 0) refuse(`Cannot run on "${unknown.join('", "')}": expected one of ${names.join(", ")}`)
-  return only.length > 0 ? names.filter((name) => only.includes(name)) : names
+  return named.length > 0 ? names.filter((name) => named.includes(name)) : otherwise
 }
 
 /** Paths that start with a dot: Bun takes any other for a part of a name. */
-function testFiles(patterns: readonly string[]): string[] {
-  const found = patterns.flatMap((pattern) =>
-    globSync(pattern.split(sep).join("/"), { cwd: root, exclude: (path) => basename(path) === "node_modules" }),
-  )
+function testFiles(patterns: readonly string[], without: readonly string[]): string[] {
+  const matching = (each: readonly string[]): Set<string> =>
+    new Set(
+      each.flatMap((pattern) =>
+        globSync(pattern.split(sep).join("/"), { cwd: root, exclude: (path) => basename(path) === "node_modules" }),
+      ),
+    )
+  const excluded = matching(without)
+  const found = [...matching(patterns)].filter((file) => !excluded.has(file))
   if (found.length === 0) refuse(`Cannot run tests: no file matches ${patterns.join(" ")}`)
-  return [...new Set(found)].sort().map((file) => `./${file.split(sep).join("/")}`)
+  return found.sort().map((file) => `./${file.split(sep).join("/")}`)
 }
 
 function refuse(message: string): never {
@@ -73,10 +93,12 @@ function nodeTest(report: string, files: readonly string[]): string[] {
 async function run(name: keyof typeof commands): Promise<Row> {
   const path = runtimePath(name)
   if (!path) return absent(name)
-  console.log(`\n--- ${name} ---\n`)
   const report = join(reports, `${name}.xml`)
+  const log = join(reports, `${name}.log`)
   const start = performance.now()
-  const end = await finish(path, commands[name](report, files))
+  console.log(`${name} …`)
+  const end = await finish(path, commands[name](report, files), log)
+  console.log(`\n--- ${name} ---\n\n${readFileSync(log, "utf8")}`)
   const counts = countTests(report, files)
   // A crash, a leak and a file that does not load fail the run without a line in the report.
   if (end !== "ok" && counts.failed === 0) counts.failed = 1
@@ -98,15 +120,17 @@ function version(path: string): string {
 }
 
 /** `ok`, or how else the process ended. */
-function finish(path: string, args: readonly string[]): Promise<string> {
+function finish(path: string, args: readonly string[], log: string): Promise<string> {
   const env = { ...process.env, NO_COLOR: "1", DENO_NO_UPDATE_CHECK: "1" }
+  const output = openSync(log, "w")
   // In a group of its own, so that the limit also ends what the tests have started.
   const child = spawn(path, args, {
     cwd: root,
     env,
-    stdio: ["ignore", "inherit", "inherit"],
+    stdio: ["ignore", output, output],
     detached: process.platform !== "win32",
   })
+  closeSync(output)
   const { promise, resolve, reject } = Promise.withResolvers<string>()
   let timedOut = false
   const end = (): void => {

@@ -13,6 +13,7 @@ import {
   goTime,
   goUUID,
   pointer,
+  serializeValue,
 } from "../../core/go-encx/mod.ts"
 import { type BasicHash, type Crypto, plain, record, type SealedColumn, type SecureHash, text } from "../../mod.ts"
 
@@ -158,6 +159,36 @@ await crypto.compareRecordHash(users, row, "Age", 36n)
 await crypto.compareRecordHash(users, row, "Photo", new Uint8Array(1))
 // @ts-expect-error a value of another type
 await crypto.compareRecordHash(users, row, "Password", 7)
+
+// --- Hashes outside of a row ---
+
+crypto.hashBasic("x")
+crypto.hashBasic(5n, goInt())
+crypto.hashBasic(null, pointer(goString()))
+crypto.compareBasicHashAndValue(5n, "", goInt())
+await crypto.hashSecure("x", { format: "go-encx" })
+await crypto.hashSecure(5n, { format: "go-encx", type: goInt() })
+await crypto.compareSecureHashAndValue(new Uint8Array(1), "", { context: { user: "7" } })
+await crypto.compareSecureHashAndValue(5n, "", { type: goInt() })
+declare const anything: unknown
+// @ts-expect-error a value whose type in Go nobody said
+await crypto.hashSecure(5, { format: "go-encx" })
+// @ts-expect-error a value whose type in Go nobody said
+await crypto.compareSecureHashAndValue(5n, "", { context: {} })
+// @ts-expect-error no value
+await crypto.compareSecureHashAndValue(null, "")
+// @ts-expect-error a value of another type, or of none
+await crypto.compareSecureHashAndValue(anything, "", { type: goInt() })
+// @ts-expect-error a value of another type, or of none
+crypto.hashBasic(anything, goString())
+// @ts-expect-error a value of another type
+crypto.compareBasicHashAndValue(5, "", goInt())
+// @ts-expect-error a value of another type, or of none
+serializeValue(goString(), anything)
+// @ts-expect-error a type without the format that has one
+await crypto.hashSecure("x", { type: goString() })
+// @ts-expect-error a context, which the format does not bind
+await crypto.hashSecure("x", { format: "go-encx", context: {} })
 
 // --- Updates ---
 
