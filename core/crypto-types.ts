@@ -57,6 +57,11 @@ export interface GoHashOptions<Value> extends CallOptions {
 export interface CompareHashOptions<Value> extends HashOptions {
   /** The value's type in Go, where the stored hash is the Go library's. @default {string, or []byte for bytes} */
   readonly type?: GoType<Value>
+  /**
+   * The one form that a stored hash may have. The Go library's binds no account, so a program whose hashes have all been renewed says
+   * `encx2`: else whoever writes to the table can put an old hash in their place. @default {either}
+   */
+  readonly format?: "encx2" | "go-encx"
 }
 
 /** Which index a look-up uses, and for which tenant. */

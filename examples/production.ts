@@ -22,6 +22,9 @@ const secrets = awsSecretsManager()
 
 // Database for key versioning
 const db = new Pool({ connectionString: required("DATABASE_URL") })
+// A connection that breaks is replaced, and whoever uses it is told; unheard, it would end the program.
+db.on("error", (error) => console.error(`PostgreSQL: ${error.message}`))
+db.on("connect", (client) => client.on("error", () => {}))
 
 try {
   const crypto = await newCrypto(

@@ -47,6 +47,8 @@ const people = record(
 const pool = new Pool({ connectionString: process.env.DATABASE_URL })
 // A connection that breaks while nobody uses it is replaced; unheard, it would end the program.
 pool.on("error", (error) => console.error(`PostgreSQL: ${error.message}`))
+// One that breaks while it is used fails the statement, which says so.
+pool.on("connect", (client) => client.on("error", () => {}))
 
 // The table's columns are those of the schema, for TypeScript too.
 const db = new Kysely<{ people: StoredRow<typeof people> }>({ dialect: new PostgresDialect({ pool }) })
@@ -149,7 +151,8 @@ async function bodyOf(request: IncomingMessage): Promise<Body> {
 }
 
 async function answer(request: IncomingMessage): Promise<Answer> {
-  const { pathname } = new URL(request.url ?? "/", "http://service")
+  // What a client sends may be no URL at all: "//", for one.
+  const pathname = URL.parse(request.url ?? "/", "http://service")?.pathname ?? ""
   const [, id] = /^\/people\/([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})$/.exec(pathname) ?? []
   const route = routes[`${request.method} ${id ? "/people/:id" : pathname}`]
   if (!route) return [404]

@@ -43,16 +43,11 @@ interface StoredVersion {
 }
 
 // Drivers give numbers as numbers, bigints or texts, and truth as they like.
-function versionOf({ version, keyid, deprecated, created }: StoredVersion, { name }: SQLDialect): KEKVersion {
+function versionOf({ version, keyid, deprecated, created }: StoredVersion, dialect: SQLDialect): KEKVersion {
   const number = Number(version)
   const seconds = created === null ? Number.NaN : Number(created)
   if (typeof keyid !== "string" || keyid === "" || !Number.isInteger(number) || number < 1 || number > MAX_VERSION)
-    throw new DatabaseUnavailable("Cannot read the key versions: a row of the table kek_versions makes no sense", {
-      provider: name,
-      operation: "listVersions",
-      hint: "each has a version from 1 and the id of a key",
-      retryable: false,
-    })
+    throw senseless(dialect, "listVersions")
   return {
     version: number,
     keyID: keyid,
@@ -60,6 +55,15 @@ function versionOf({ version, keyid, deprecated, created }: StoredVersion, { nam
     deprecated: deprecated === null || String(deprecated) === "true" || !["0", "false"].includes(String(deprecated)),
     ...(Number.isFinite(seconds) ? { createdAt: new Date(seconds * 1000) } : {}),
   }
+}
+
+function senseless({ name }: SQLDialect, operation: string): DatabaseUnavailable {
+  return new DatabaseUnavailable("Cannot use the key versions: a row of the table kek_versions makes no sense", {
+    provider: name,
+    operation,
+    hint: "each has a version from 1 and the id of a key",
+    retryable: false,
+  })
 }
 
 /** Makes the table. */
@@ -101,8 +105,14 @@ export async function insertNext(
   return await transaction.execute(async (db) => {
     const statements = { db, sql, dialect }
     // The row that never goes is what all who rotate queue for; the one that is current is another for each of them.
-    if (dialect.locksRows) await lockFirst(statements, alias)
+    const isFirst = dialect.locksRows && !(await lockFirst(statements, alias))
     signal?.throwIfAborted()
+    // Who locked nothing waits for nobody, and might not deprecate what others record meanwhile: the primary key lets one of them in.
+    if (isFirst) {
+      await insert(statements, alias, keyID, 1)
+      signal?.throwIfAborted()
+      return { version: 1, keyID, deprecated: false }
+    }
     await db
       .updateTable(TABLE)
       .set({ is_deprecated: sql`TRUE`, updated_at: sql`CURRENT_TIMESTAMP` })
@@ -116,6 +126,8 @@ export async function insertNext(
       .where("alias", "=", alias)
       .executeTakeFirstOrThrow()
     const version = Number(last ?? 0) + 1
+    // Not every database refuses what could not be read again.
+    if (!(version >= 1 && version <= MAX_VERSION)) throw senseless(dialect, "addVersion")
     signal?.throwIfAborted()
     await insert(statements, alias, keyID, version)
     signal?.throwIfAborted()
@@ -123,8 +135,8 @@ export async function insertNext(
   })
 }
 
-async function lockFirst({ db }: Statements, alias: string): Promise<void> {
-  await db
+async function lockFirst({ db }: Statements, alias: string): Promise<boolean> {
+  const rows = await db
     .selectFrom(TABLE)
     .select("version")
     .where("alias", "=", alias)
@@ -132,6 +144,7 @@ async function lockFirst({ db }: Statements, alias: string): Promise<void> {
     .limit(1)
     .forUpdate()
     .execute()
+  return rows.length > 0
 }
 
 async function insert({ db, sql }: Statements, alias: string, keyID: string, version: number): Promise<void> {

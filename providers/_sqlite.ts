@@ -10,6 +10,7 @@ import { makeFolder } from "./_safe-file.ts"
 const { O_CREAT, O_EXCL, O_NOFOLLOW = 0, O_RDWR } = nodeFS.constants
 const FILE_MODE = 0o600
 const OTHERS_WRITE = 0o002
+const GROUP_WRITE = 0o020
 const POSIX = process.platform !== "win32"
 /** The driver waits without letting anybody else run, the writer that it waits for included; longer waits are ours. */
 const BUSY_TIMEOUT_MS = 10
@@ -21,7 +22,7 @@ export const IN_MEMORY = ":memory:"
  * Opens a file, and makes it where there is none: 0600, in a folder 0700. The versions are no secret; whoever can change them says
  * which keys seal.
  *
- * @throws {UnsafeFile} when everybody can change or replace it, or it is a link
+ * @throws {UnsafeFile} when somebody else can replace it, everybody can change it, or it is a link
  */
 export async function openSQLite(path: string): Promise<SqliteDatabase> {
   const { DatabaseSync } = await import("node:sqlite")
@@ -44,14 +45,24 @@ function isThere(path: string): boolean {
   if (!POSIX) return true
   // SQLite finds what a crash left behind by the name.
   if (stat.nlink > 1) throw unsafe(path, "it has more than one name", "remove the other hard links")
+  checkOwner(path, stat)
+  // A group may share the file; in its folder it could put another in its place.
   if ((stat.mode & OTHERS_WRITE) !== 0) throw unsafe(path, "everybody may write to it", `chmod o-w "${path}"`)
   checkFolder(dirname(path))
   return true
 }
 
 function checkFolder(folder: string): void {
-  if (POSIX && (nodeFS.statSync(folder).mode & OTHERS_WRITE) !== 0)
-    throw unsafe(folder, "everybody may write to it", `chmod o-w "${folder}"`)
+  if (!POSIX) return
+  const stat = nodeFS.statSync(folder)
+  checkOwner(folder, stat)
+  if ((stat.mode & (GROUP_WRITE | OTHERS_WRITE)) !== 0)
+    throw unsafe(folder, "others may put files into it", `chmod go-w "${folder}"`)
+}
+
+function checkOwner(path: string, { uid }: nodeFS.Stats): void {
+  if (uid !== 0 && uid !== (process.geteuid?.() ?? uid))
+    throw unsafe(path, "it belongs to another user", `run the program as that user, or chown "${path}"`)
 }
 
 function makeFile(path: string): void {

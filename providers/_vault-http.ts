@@ -112,7 +112,7 @@ export function tlsTransport(provider: string, settings: TLSSettings): Transport
       if (used === before) return next.destroy()
       const last = agent
       agent = Promise.resolve(next)
-      retire(await last)
+      await last.then(retire, () => undefined)
     },
     close,
   }

@@ -15,6 +15,7 @@ import {
   InvalidConfiguration,
   type KEKVersionStore,
   type KeyManagementService,
+  KeyNotAllowed,
   KeyNotFound,
   KeyRotationRequired,
   newCrypto,
@@ -31,6 +32,7 @@ import {
   withLogger,
   withMetricsCollector,
   withObservabilityHook,
+  withRetiredKEK,
 } from "../mod.ts"
 import { awsKMS } from "../providers/aws-kms.ts"
 import { local } from "../providers/local.ts"
@@ -301,6 +303,49 @@ describe("withDatabase()", () => {
       await crypto.decryptDEK(await crypto.encryptDEK(bytes32(i)))
     }
     assert.equal(queries, start)
+  })
+
+  it("opens what a retired key wrapped without a query, and while the database is down", async () => {
+    const [kms, old, store] = [memory(), memory(), memoryKEKVersions()]
+    const before = await newCrypto(withKMSService(old), withKEKAlias("old"), CREATE)
+    await before.rotateKEK()
+    const [wrapped, envelope] = [await before.encryptDEK(bytes32(1)), await before.seal(SECRET)]
+    let isDown = false
+    const flaky: KEKVersionStore = {
+      ...store,
+      listVersions: async (...args) => {
+        if (isDown) throw new DatabaseUnavailable("Cannot ask: it is down", { provider: "test", operation: "list" })
+        return await store.listVersions(...args)
+      },
+    }
+    const crypto = await program(kms, flaky, CREATE, withRetiredKEK(old, "old"))
+    isDown = true
+    assert.deepEqual(await crypto.decryptDEK(wrapped), bytes32(1))
+    assert.deepEqual(await crypto.open(envelope), SECRET)
+    await rejectsWith(crypto.decryptDEK({ ...wrapped, keyID: "unknown" }), DatabaseUnavailable)
+  })
+
+  it("asks for an old key that is gone once in the alias's age, however often it meets what it does not know", async () => {
+    const [inner, foreign, store] = [memory(), memory(), memoryKEKVersions()]
+    let now = 0
+    const asked: string[] = []
+    const kms: KeyManagementService = {
+      ...inner,
+      getKeyID: async (name, options) => {
+        asked.push(name)
+        return await inner.getKeyID(name, options)
+      },
+    }
+    await store.addVersion(ALIAS, "gone")
+    await store.addVersion(ALIAS, await inner.createKey(ALIAS))
+    const crypto = await program(kms, store, withClock({ now: () => now }))
+    const stranger = await newCrypto(withKMSService(foreign), withKEKAlias("else"), CREATE)
+    const envelope = await stranger.seal(SECRET)
+    for (const count of [1, 1, 2]) {
+      if (count === 2) now = 600_000
+      await rejectsWith(crypto.open(envelope), KeyNotAllowed)
+      assert.equal(asked.filter((name) => name === "gone").length, count)
+    }
   })
 
   it("refuses a store whose answers make no sense", async () => {

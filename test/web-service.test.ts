@@ -118,6 +118,7 @@ describe("examples/web-service.ts", needsServer("postgres"), () => {
         ["/people", { email, password }, 400],
         ["/people", { email: "\ud800", name: "x", password }, 400],
         ["/people/7", undefined, 404],
+        ["//", undefined, 404],
       ] as const)
         assert.equal((await ask(body ? "POST" : "GET", path, body))[0], status, path)
 

@@ -7,18 +7,9 @@ import { equal, latin1, wipe } from "../bytes.ts"
 import type { CallOptions } from "../contracts.ts"
 import { InvalidFormat, InvalidInput } from "../errors.ts"
 import type { DataKey } from "../keys/dek.ts"
-import { type RecordTools, type Row, stateOf, type Values } from "../records/row.ts"
+import { inBatches, type RecordTools, type Row, stateOf, type Values } from "../records/row.ts"
 import { compareBasic, hashBasic } from "./hash.ts"
-import {
-  type GoRowKey,
-  inBatches,
-  openColumn,
-  opensAll,
-  rowKeyOf,
-  sealedColumns,
-  storedColumn,
-  withRowKey,
-} from "./row.ts"
+import { type GoRowKey, openColumn, opensAll, rowKeyOf, sealedColumns, storedColumn, withRowKey } from "./row.ts"
 import { DEK_COLUMN, type GoSealedField, openedFields, plainFields, sealedFields, VERSION_COLUMN } from "./schema.ts"
 import type { AnyGoSchema } from "./types.ts"
 

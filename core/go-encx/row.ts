@@ -35,12 +35,16 @@ export function sealedColumns(schema: AnyGoSchema, row: Values): Map<GoSealedFie
   return new Map(encrypted.map((field) => [field, sealedColumn(field, row)]))
 }
 
-function sealedColumn({ type, columns }: GoSealedField, row: Values): Uint8Array | null {
+function sealedColumn({ type, columns, hashedBasic, hashedSecure }: GoSealedField, row: Values): Uint8Array | null {
   const column = columns.encrypted
   const stored = storedColumn(row, column)
   if (stored !== null && !(stored instanceof Uint8Array))
     throw new InvalidFormat(`Cannot read the column "${column}": it is not bytes`)
   if (stored === null || stored.length === 0) {
+    const hashes = [...(hashedBasic ? [columns.basic] : []), ...(hashedSecure ? [columns.secure] : [])]
+    const hash = hashes.find((each) => Object.hasOwn(row, each) && row[each])
+    if (hash !== undefined)
+      throw new InvalidFormat(`Cannot read a row: the column "${column}" holds no value, and "${hash}" the hash of one`)
     if (type.isAbsent) return null
     const state = stored === null ? "NULL" : "empty"
     throw new InvalidFormat(
@@ -131,26 +135,4 @@ export function opensAll(dek: DataKey, columns: Iterable<Uint8Array | null>): bo
     if (error instanceof DecryptionFailed) return false
     throw error
   }
-}
-
-// --- Many rows ---
-
-/** How many records are worked on at once: enough to hide the way to a KMS, few enough for its quota. */
-const BATCH = 16
-
-/** Does the same to every item, in their order; the first failure ends it, when those beside it have ended. */
-export async function inBatches<Item, Result>(
-  items: readonly Item[],
-  work: (item: Item) => Promise<Result>,
-  limit: number = BATCH,
-): Promise<Result[]> {
-  const results: Result[] = []
-  const size = Math.min(BATCH, limit)
-  for (let start = 0; start < items.length; start += size) {
-    for (const each of await Promise.allSettled(items.slice(start, start + size).map(work))) {
-      if (each.status === "rejected") throw each.reason
-      results.push(each.value)
-    }
-  }
-  return results
 }

@@ -7,10 +7,10 @@ import { wipe } from "../bytes.ts"
 import type { CallOptions } from "../contracts.ts"
 import { DecryptionFailed, EncryptionFailed, InvalidInput } from "../errors.ts"
 import type { DataKey } from "../keys/dek.ts"
-import { type RecordTools, type Row, stateOf, type Values } from "../records/row.ts"
+import { inBatches, type RecordTools, type Row, stateOf, type Values } from "../records/row.ts"
 import { checkGoHashable, hashBasic } from "./hash.ts"
 import { formatMetadata } from "./metadata.ts"
-import { columnNonces, inBatches, opensAll, rowKeyOf, sealColumn, sealedColumns, withRowKey } from "./row.ts"
+import { columnNonces, opensAll, rowKeyOf, sealColumn, sealedColumns, withRowKey } from "./row.ts"
 import {
   DEK_COLUMN,
   type GoPlainField,

@@ -90,7 +90,7 @@ async function wasm(): Promise<Argon2> {
         resolve(result)
         void thread.terminate()
       })
-      thread.once("error", reject)
+      thread.once("error", (cause) => reject(new Busy("Cannot compute Argon2id: its worker failed", { cause })))
       thread.once("exit", () => reject(new Busy("Cannot compute Argon2id: its worker ended early")))
     })
 }

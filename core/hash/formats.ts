@@ -7,7 +7,7 @@
 
 import { wipe } from "../bytes.ts"
 import type { CallOptions, Context } from "../contracts.ts"
-import { InvalidInput } from "../errors.ts"
+import { InvalidFormat, InvalidInput } from "../errors.ts"
 import type { GoType } from "../go-encx/codec.ts"
 import { compareBasic, hashBasic, isGoHash } from "../go-encx/hash.ts"
 import { serializeText } from "../go-encx/strings.ts"
@@ -15,7 +15,7 @@ import type { PasswordHasher } from "./password.ts"
 
 interface Options extends CallOptions {
   readonly context?: Context
-  readonly format?: "go-encx"
+  readonly format?: "encx2" | "go-encx"
   readonly type?: GoType<unknown>
 }
 
@@ -25,7 +25,7 @@ export async function hashSecure(
   value: unknown,
   { context = {}, format, type, ...options }: Options,
 ): Promise<string> {
-  if (format === undefined) {
+  if (format === undefined || format === "encx2") {
     if (type !== undefined) throw new InvalidInput('Cannot hash a value: only the format "go-encx" has a type')
     return await hasher.hash(value as string | Uint8Array, context, options)
   }
@@ -40,8 +40,10 @@ export async function compareSecure(
   hasher: PasswordHasher,
   value: unknown,
   stored: string,
-  { context = {}, type, ...options }: Options,
+  { context = {}, format, type, ...options }: Options,
 ): Promise<boolean> {
+  if (format !== undefined && (format === "go-encx") !== isGoHash(stored))
+    throw new InvalidFormat(`Cannot verify a hash: it is not of the format "${format}"`)
   if (!isGoHash(stored)) return await hasher.verify(value as string | Uint8Array, stored, context, options)
   return await withSerialised(value, type, (serialised) => hasher.verifyGo(serialised, stored, options))
 }

@@ -175,9 +175,18 @@ export class PasswordHasher {
   }
 }
 
-/** Refuses what cannot be hashed, `null` aside. @internal */
-export function checkHashable(value: unknown): void {
-  if (value !== null) valueBytes(value)
+/**
+ * What will be hashed, or `null`: bytes in memory of their own, which the caller wipes.
+ *
+ * @throws {InvalidInput} when it cannot be
+ * @internal
+ */
+export function hashable(value: unknown): string | Uint8Array | null {
+  if (value === null) return null
+  const bytes = valueBytes(value)
+  if (typeof value !== "string") return copyOf(bytes)
+  wipe(bytes)
+  return value
 }
 
 function valueBytes(value: unknown): Uint8Array {

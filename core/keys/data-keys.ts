@@ -236,10 +236,13 @@ export class DataKeys {
       })
     }
     this.keyring.calls.rotateKey++
-    const rotated = await kms.rotateKey(keyID, options)
-    const recorded = await versions?.add(rotated.keyID, options)
-    this.cache.renew()
-    return recorded ?? rotated
+    try {
+      const rotated = await kms.rotateKey(keyID, options)
+      return (await versions?.add(rotated.keyID, options)) ?? rotated
+    } finally {
+      // Whatever failed, there may be a new version already.
+      this.cache.renew()
+    }
   }
 
   /** The first key and its versions: the database's, where there is one. */
@@ -270,10 +273,12 @@ export class DataKeys {
     options: CallOptions,
   ): Promise<Uint8Array> {
     const own = copyOf(ciphertext)
-    const { versions } = this.keyring
-    if (versions && (await versions.has(keyID, options)))
-      return await this.keyring.unwrapRecorded(own, keyID, dekID, options)
     const entries = this.keyring.named(keyID).map((name) => ({ ...name, version, wrapped: own }))
+    const { versions } = this.keyring
+    // What another key of this program's wrapped needs no database.
+    const isKnown = this.keyring.allowed(entries).length > 0
+    if (versions && (isKnown ? versions.keyIDs.includes(keyID) : await versions.has(keyID, options)))
+      return await this.keyring.unwrapRecorded(own, keyID, dekID, options)
     const [allowed] = await this.#allowed({ dekID, hasContext: false, keys: entries }, options)
     return await this.keyring.unwrap(allowed as AllowedEntry, dekID, options)
   }

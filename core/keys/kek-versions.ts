@@ -4,7 +4,7 @@
  * @module
  */
 import type { CallOptions, Clock, KEKVersion, KEKVersionStore, KeyDescription } from "../contracts.ts"
-import { DatabaseUnavailable, EncxError, KeyNotFound, KeyRotationRequired } from "../errors.ts"
+import { DatabaseUnavailable, EncxError, isRetryableError, KeyNotFound, KeyRotationRequired } from "../errors.ts"
 import { Flight } from "./_flight.ts"
 
 /** A version whose key the KMS has resolved. @internal */
@@ -31,6 +31,8 @@ const isDeprecated = (each: KEKVersion): boolean => each.deprecated
 export class KEKVersions {
   readonly #kek: RecordedKEK
   readonly #resolved = new Map<string, string>()
+  /** When the KMS refused an old key: whoever makes this program read often does not make it ask often. */
+  readonly #refusedAt = new Map<string, number>()
   #known: readonly KEKVersion[] = []
   #readAt = Number.NEGATIVE_INFINITY
   #reading: Flight<void> | undefined
@@ -161,14 +163,17 @@ export class KEKVersions {
   async #resolve({ keyID }: KEKVersion, wraps: boolean, options: CallOptions): Promise<string> {
     const resolved = this.#resolved.get(keyID)
     if (resolved !== undefined) return resolved
+    const { resolve, clock, maxAgeMs } = this.#kek
+    if (!wraps && clock.now() - (this.#refusedAt.get(keyID) ?? Number.NEGATIVE_INFINITY) < maxAgeMs) return keyID
     try {
-      const answer = await this.#kek.resolve(keyID, options)
+      const answer = await resolve(keyID, options)
       this.#resolved.set(keyID, answer)
       return answer
     } catch (error) {
       options.signal?.throwIfAborted()
       // An old key that cannot be described may still unwrap; and whether or not, the others do.
       if (wraps || !(error instanceof EncxError)) throw error
+      if (!isRetryableError(error)) this.#refusedAt.set(keyID, clock.now())
       return keyID
     }
   }

@@ -48,8 +48,9 @@ export function identityOf(schema: AnySchema, values: Values, recordID: unknown 
 
 /** A column, which must be there; it may be NULL. */
 export function storedColumn(row: Values, column: string): unknown {
-  if (row[column] === undefined) throw new InvalidFormat(`Cannot read a row: the column "${column}" is missing`)
-  return row[column]
+  const stored = Object.hasOwn(row, column) ? row[column] : undefined
+  if (stored === undefined) throw new InvalidFormat(`Cannot read a row: the column "${column}" is missing`)
+  return stored
 }
 
 /** What is wrong, of a message that says `Cannot <verb> <object>: <state>`. */
@@ -96,4 +97,26 @@ export function fitsRow(schema: AnySchema, row: Values, identity: RowIdentity): 
     return [{ name: field.name, column }]
   })
   return (dek) => sealed.every(({ name, column }) => isColumnOf(dek, columnContext(identity, name), column))
+}
+
+// --- Many rows ---
+
+/** How many records are worked on at once: enough to hide the way to a KMS, few enough for its quota. */
+const BATCH = 16
+
+/** Does the same to every item, in their order; the first failure ends it, when those beside it have ended. */
+export async function inBatches<Item, Result>(
+  items: readonly Item[],
+  work: (item: Item) => Promise<Result>,
+  limit: number = BATCH,
+): Promise<Result[]> {
+  const results: Result[] = []
+  const size = Math.min(BATCH, limit)
+  for (let start = 0; start < items.length; start += size) {
+    for (const each of await Promise.allSettled(items.slice(start, start + size).map(work))) {
+      if (each.status === "rejected") throw each.reason
+      results.push(each.value)
+    }
+  }
+  return results
 }

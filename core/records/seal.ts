@@ -3,15 +3,16 @@
  *
  * @module
  */
+import { wipe } from "../bytes.ts"
 import { encodeHeader } from "../cipher/envelope.ts"
 import type { CallOptions } from "../contracts.ts"
 import { EncryptionFailed, InvalidInput } from "../errors.ts"
-import { checkHashable } from "../hash/password.ts"
+import { hashable } from "../hash/password.ts"
 import type { DataKey } from "../keys/dek.ts"
 import { sealColumn } from "./column.ts"
 import { blindIndex } from "./find.ts"
 import { columnContext, type RowIdentity, uuidv7 } from "./identity.ts"
-import { identityOf, type RecordTools, type Row, stateOf, type Values, withRowKey } from "./row.ts"
+import { identityOf, inBatches, type RecordTools, type Row, stateOf, type Values, withRowKey } from "./row.ts"
 import {
   DEK_COLUMN,
   encryptedColumn,
@@ -34,27 +35,46 @@ export async function sealRecord(
   object: Values,
   options: CallOptions = {},
 ): Promise<Row> {
-  refuseUnknown(schema, object)
-  const identity = identityOf(schema, object, schema.row === "generated" ? uuidv7() : undefined)
-  const fields = sealedFields(schema)
-  const row: Row = Object.fromEntries(plainFields(schema).map((name) => [name, required(schema, object, name)]))
-  if (schema.row === "generated") row[RECORD_ID] = identity.row
-  // Everything that can be refused is, before a hash is computed or a KMS called.
-  const encoded = encodeFields(tools, identity, fields, object)
-  Object.assign(row, encoded.indexes, await hashFields(tools, identity, fields, object, options))
-  if (fields.some(({ encrypted }) => encrypted)) {
-    const use = { messages: 1, bytes: encoded.size }
-    await tools.dataKeys.seal(`row/${identity.tenant ?? ""}`, use, options, (key) => {
-      Object.assign(row, sealFields(key.dek, identity, encoded))
-      row[DEK_COLUMN] = encodeHeader({ dekID: key.dek.id, hasContext: false, keys: key.keys })
-      row[VERSION_COLUMN] = key.kekVersion
-    })
-  }
-  return inOrder(schema, row)
+  return await sealPrepared(tools, schema, prepare(tools, schema, object), options)
 }
 
-/** How many records are sealed at once: enough to keep the cores busy with hashes, few enough for their queue. */
-const BATCH = 16
+/** What is left of an object when nothing of it is looked at again. */
+interface Prepared {
+  readonly identity: RowIdentity
+  readonly row: Row
+  readonly encoded: Encoded
+}
+
+// Everything that can be refused is, before a hash is computed or a KMS called.
+function prepare(tools: RecordTools, schema: AnySchema, object: Values): Prepared {
+  refuseUnknown(schema, object)
+  const identity = identityOf(schema, object, schema.row === "generated" ? uuidv7() : undefined)
+  const row: Row = Object.fromEntries(plainFields(schema).map((name) => [name, required(schema, object, name)]))
+  if (schema.row === "generated") row[RECORD_ID] = identity.row
+  return { identity, row, encoded: encodeFields(tools, identity, sealedFields(schema), object) }
+}
+
+async function sealPrepared(
+  tools: RecordTools,
+  schema: AnySchema,
+  { identity, row, encoded }: Prepared,
+  options: CallOptions,
+): Promise<Row> {
+  try {
+    Object.assign(row, encoded.indexes, await hashFields(tools, identity, encoded, options))
+    if (sealedFields(schema).some(({ encrypted }) => encrypted)) {
+      const use = { messages: 1, bytes: encoded.size }
+      await tools.dataKeys.seal(`row/${identity.tenant ?? ""}`, use, options, (key) => {
+        Object.assign(row, sealFields(key.dek, identity, encoded))
+        row[DEK_COLUMN] = encodeHeader({ dekID: key.dek.id, hasContext: false, keys: key.keys })
+        row[VERSION_COLUMN] = key.kekVersion
+      })
+    }
+    return inOrder(schema, row)
+  } finally {
+    wipeAll(encoded)
+  }
+}
 
 /** Seals objects into rows, in their order. */
 export async function sealRecords(
@@ -63,18 +83,16 @@ export async function sealRecords(
   objects: readonly Values[],
   options: CallOptions = {},
 ): Promise<Row[]> {
-  const rows: Row[] = []
   const hashes = sealedFields(schema).some(({ hashed }) => hashed)
-  const size = hashes ? Math.min(BATCH, tools.hasher.concurrency) : BATCH
-  for (let start = 0; start < objects.length; start += size) {
-    const batch = objects.slice(start, start + size)
-    const sealed = await Promise.allSettled(batch.map((object) => sealRecord(tools, schema, object, options)))
-    for (const result of sealed) {
-      if (result.status === "rejected") throw result.reason
-      rows.push(result.value)
-    }
+  const limit = hashes ? tools.hasher.concurrency : undefined
+  const prepared: Prepared[] = []
+  try {
+    // All of them at once: what the caller does with an object that waits for its turn changes nothing.
+    for (const object of objects) prepared.push(prepare(tools, schema, object))
+    return await inBatches(prepared, (each) => sealPrepared(tools, schema, each, options), limit)
+  } finally {
+    for (const { encoded } of prepared) wipeAll(encoded)
   }
-  return rows
 }
 
 /** Seals the fields that changed, with the row's own data key; only their columns are returned. */
@@ -98,15 +116,21 @@ export async function updateRecord(
       .map((name) => [name, patch[name]]),
   )
   const encoded = encodeFields(tools, identity, changed, patch)
-  const hashes = await hashFields(tools, identity, changed, patch, options)
-  const sealed = changed.some(({ encrypted }) => encrypted)
-    ? await withRowKey(tools, schema, row, identity, options, (dek) => sealFields(dek, identity, encoded))
-    : {}
-  return inOrder(schema, { ...columns, ...encoded.indexes, ...hashes, ...sealed })
+  try {
+    const hashes = await hashFields(tools, identity, encoded, options)
+    const sealed = changed.some(({ encrypted }) => encrypted)
+      ? await withRowKey(tools, schema, row, identity, options, (dek) => sealFields(dek, identity, encoded))
+      : {}
+    return inOrder(schema, { ...columns, ...encoded.indexes, ...hashes, ...sealed })
+  } finally {
+    wipeAll(encoded)
+  }
 }
 
 interface Encoded {
   readonly values: readonly { readonly name: string; readonly bytes: Uint8Array | null }[]
+  /** What is hashed; bytes are copies. */
+  readonly hashables: readonly { readonly name: string; readonly value: string | Uint8Array | null }[]
   readonly indexes: Row
   readonly size: number
 }
@@ -117,9 +141,9 @@ function encodeFields(
   fields: readonly SealedFieldSpec[],
   object: Values,
 ): Encoded {
-  for (const field of fields.filter(({ hashed }) => hashed)) {
-    sealing(field.name, () => checkHashable(fieldValue(field, object)))
-  }
+  const hashables = fields
+    .filter(({ hashed }) => hashed)
+    .map((field) => sealing(field.name, () => ({ name: field.name, value: hashable(fieldValue(field, object)) })))
   const indexes: Row = {}
   const values = fields
     .filter(({ encrypted }) => encrypted)
@@ -135,7 +159,7 @@ function encodeFields(
         return { name, bytes: sealNull ? SEALED_NULL.slice() : null }
       })
     })
-  return { values, indexes, size: values.reduce((size, { bytes }) => size + (bytes?.length ?? 0), 0) }
+  return { values, hashables, indexes, size: values.reduce((size, { bytes }) => size + (bytes?.length ?? 0), 0) }
 }
 
 function sealFields(dek: DataKey, identity: RowIdentity, { values }: Encoded): Row {
@@ -150,20 +174,21 @@ function sealFields(dek: DataKey, identity: RowIdentity, { values }: Encoded): R
 async function hashFields(
   tools: RecordTools,
   identity: RowIdentity,
-  fields: readonly SealedFieldSpec[],
-  object: Values,
+  { hashables }: Encoded,
   options: CallOptions,
 ): Promise<Row> {
-  const hashed = fields.filter((field) => field.hashed)
   const hashes: Row = {}
-  for (const field of hashed) {
-    const value = await sealingAsync(field.name, async () => {
-      const plain = fieldValue(field, object) as string | Uint8Array | null
-      return plain === null ? null : await tools.hasher.hash(plain, columnContext(identity, field.name), options)
-    })
-    hashes[hashColumn(field.name)] = value
+  for (const { name, value } of hashables) {
+    hashes[hashColumn(name)] = await sealingAsync(name, async () =>
+      value === null ? null : await tools.hasher.hash(value, columnContext(identity, name), options),
+    )
   }
   return hashes
+}
+
+function wipeAll({ values, hashables }: Encoded): void {
+  for (const { bytes } of values) if (bytes) wipe(bytes)
+  for (const { value } of hashables) if (value instanceof Uint8Array) wipe(value)
 }
 
 // --- Fields of an object ---

@@ -385,7 +385,8 @@ describe("the Go library's formats", () => {
       const { first_encrypted, dek_encrypted, key_version, password_hash_secure } = bob
       const moved = await crypto.openRecord(others, { ...bob, id: 1, first_encrypted, dek_encrypted, key_version })
       assert.deepEqual(moved, { ID: 1, First: "Bob", Last: "Byron" })
-      assert.deepEqual(await crypto.openRecord(users, { ...ada, last_encrypted: null }), {
+      await assert.rejects(() => crypto.openRecord(users, { ...ada, last_encrypted: null }), InvalidFormat)
+      assert.deepEqual(await crypto.openRecord(users, { ...ada, last_encrypted: null, last_hash: "" as never }), {
         ID: 1,
         First: "Ada",
         Last: null,

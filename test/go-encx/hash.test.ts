@@ -283,6 +283,14 @@ describe("Crypto.hashSecure(), in the Go library's form", () => {
         assert.equal(crypto.needsRehash(renewed), false)
         assert.equal(await crypto.compareSecureHashAndValue("correct horse", renewed, { context }), true)
         assert.equal(await crypto.compareSecureHashAndValue("correct horse", renewed), false)
+        // A program whose hashes have all been renewed takes no other for one of them.
+        const pinned = { context, format: "encx2" } as const
+        assert.equal(await crypto.compareSecureHashAndValue("correct horse", renewed, pinned), true)
+        await assert.rejects(() => crypto.compareSecureHashAndValue("correct horse", stored, pinned), InvalidFormat)
+        await assert.rejects(
+          () => crypto.compareSecureHashAndValue("correct horse", renewed, { format: "go-encx" }),
+          InvalidFormat,
+        )
       },
       withPepper([A, B]),
     )

@@ -2,7 +2,18 @@ import assert from "node:assert/strict"
 import { existsSync, readFileSync } from "node:fs"
 import { describe, it } from "node:test"
 import { fromHex, hex } from "../../core/bytes.ts"
-import { type GoStoredRow, goBytes, goDate, goInt, goString, goTime, goUUID, pointer } from "../../core/go-encx/mod.ts"
+import {
+  GoField,
+  type GoStoredRow,
+  type GoType,
+  goBytes,
+  goDate,
+  goInt,
+  goString,
+  goTime,
+  goUUID,
+  pointer,
+} from "../../core/go-encx/mod.ts"
 import {
   type Crypto,
   DecryptionFailed,
@@ -185,7 +196,7 @@ describe('sealRecord() of the layout "go-encx"', () => {
       const stored = Object.values(row).map((each) =>
         each instanceof Uint8Array ? Buffer.from(each).toString("latin1") : String(each),
       )
-      for (const secret of ["ada@", "+44", "horse", "battery"])
+      for (const secret of ["ada@example", "+44 123", "horse", "battery"])
         assert.ok(!stored.some((each) => each.includes(secret)), secret)
     })
   })
@@ -515,7 +526,52 @@ describe('rewrapRecords() of the layout "go-encx"', () => {
       assert.deepEqual(await crypto.openRecord(person, { ...other, ...second }), { ...opened, ID: 8 })
       assert.deepEqual(await crypto.openRecord(person, row), opened, "the old wrap opens as before")
       await assert.rejects(crypto.openRecord(person, { ...row, ...first, key_version: 1 }), EncxError)
+      const changed = { ...row, email_encrypted: other.email_encrypted }
+      await assert.rejects(crypto.rewrapRecords(person, [row, changed]), DecryptionFailed, "each row that shares a key")
+      await assert.rejects(crypto.rewrapRecords(person, [row, { ...row, key_version: 2 }]), DecryptionFailed)
     })
+  })
+})
+
+describe("what the caller holds", () => {
+  it("is not looked at again: not the columns of a row, nor what its key is kept in", async () => {
+    await withProgram(async (crypto) => {
+      const row = await crypto.sealRecord(person, ada)
+      const lent = { ...row, email_encrypted: row.email_encrypted.slice(), dek_encrypted: row.dek_encrypted.slice() }
+      crypto.invalidate()
+      const opening = crypto.openRecord(person, lent as PersonRow)
+      const updating = crypto.updateRecord(person, lent as PersonRow, { Password: "other", Note: "new", Email: "x@y" })
+      lent.email_encrypted.fill(0)
+      lent.dek_encrypted.fill(0)
+      const results = await Promise.all([opening, updating])
+      assert.deepEqual(results[0], opened)
+      const updated = await crypto.openRecord(person, { ...row, ...results[1] })
+      assert.deepEqual(updated, { ...opened, Note: "new", Email: "x@y" })
+    })
+  })
+
+  it("is overwritten where it was serialised, whether it was sealed or not", async () => {
+    const made: Uint8Array[] = []
+    const watched: GoType<string> = {
+      name: "string",
+      encode: (value) => {
+        const bytes = goString().encode(value)
+        made.push(bytes)
+        return bytes
+      },
+      decode: (bytes) => goString().decode(bytes),
+    }
+    const type = new GoField<string, false, false, false>(watched)
+    const schema = record("t", { layout: "go-encx" }, { A: type.encrypt(), B: type.hashSecure(), C: goInt().encrypt() })
+    await withProgram(async (crypto) => {
+      const row = await crypto.sealRecord(schema, { A: "a", B: "b", C: 1n })
+      await crypto.updateRecord(schema, row, { A: "c" })
+      await crypto.sealRecords(schema, [{ A: "d", B: "e", C: 1n }])
+      await crypto.compareRecordHash(schema, row, "B", "b")
+      await assert.rejects(crypto.sealRecord(schema, { A: "f", B: "g", C: 1 as never }), EncryptionFailed)
+    })
+    assert.equal(made.length, 8)
+    for (const bytes of made) assert.ok(bytes.length > 4 && bytes.every((byte) => byte === 0))
   })
 })
 

@@ -5,7 +5,7 @@ import { join } from "node:path"
 import process from "node:process"
 import { after, before, describe, it } from "node:test"
 import { inspect } from "node:util"
-import { CamelCasePlugin } from "kysely"
+import { CamelCasePlugin, Kysely, sql as rawSQL } from "kysely"
 import pg from "pg"
 import type { KEKVersionStore } from "../../core/contracts.ts"
 import { Closed, DatabaseUnavailable, InvalidConfiguration, InvalidInput, UnsafeFile } from "../../core/errors.ts"
@@ -15,7 +15,7 @@ import { within } from "../_within.ts"
 import { rejectsWith } from "../suites/_assert.ts"
 import { kekVersionStoreSuite } from "../suites/kek-version-store.ts"
 import { DATABASES, type DatabaseServer, MARIADB, POSTGRES, query, SQLITE } from "./_databases.ts"
-import { openKysely } from "./_dialects.ts"
+import { openKysely, watchedDialect } from "./_dialects.ts"
 import { inFolder } from "./_files.ts"
 
 const ALIAS = "alias/app"
@@ -28,6 +28,15 @@ async function failureOf(call: Promise<unknown>): Promise<DatabaseUnavailable> {
   )
   assert.ok(error instanceof DatabaseUnavailable, inspect(error))
   return error
+}
+
+const PG_WAITING = "select 1 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
+
+/** Waits until a query finds something. */
+async function untilSome(url: string, statement: string): Promise<void> {
+  await within(10_000, async () => {
+    while ((await query(url, statement)).length === 0) await new Promise((resolve) => setTimeout(resolve, 5))
+  })
 }
 
 for (const kind of DATABASES) {
@@ -140,6 +149,10 @@ for (const kind of DATABASES) {
       mariadb: "kill user root",
     }[kind.name]
     if (cut === "") return
+    const waiting =
+      kind.name === "postgres"
+        ? PG_WAITING
+        : "select 1 from information_schema.innodb_trx where trx_state = 'LOCK WAIT'"
 
     it("works on when the server has ended its connections", async () => {
       await lent(async (store, url) => {
@@ -158,7 +171,7 @@ for (const kind of DATABASES) {
         const transaction = await other.startTransaction().execute()
         await transaction.selectFrom("kek_versions").select("version").forUpdate().execute()
         const failed = failureOf(store.addVersion(ALIAS, "key-2"))
-        await new Promise((resolve) => setTimeout(resolve, 100))
+        await untilSome(url, waiting)
         await cutOff(url)
         assert.ok((await failed).retryable)
         await transaction
@@ -178,7 +191,7 @@ for (const kind of DATABASES) {
       const url = new URL(await server.fresh())
       const wire = await startWire(Number(url.port))
       url.port = String(wire.port)
-      const store = sql(url.href, { ...ONCE, requestTimeoutMs: 300 })
+      const store = sql(url.href, { ...ONCE, requestTimeoutMs: 1_000 })
       await store.ensureVersion(ALIAS, "key-1")
       wire.silence()
       const failure = await failureOf(within(5_000, () => store.listVersions(ALIAS)))
@@ -206,6 +219,13 @@ for (const kind of DATABASES) {
       const store = sql(await server.fresh())
       await store.close?.()
       await rejectsWith(store.listVersions(ALIAS), Closed)
+    })
+
+    it("opens nothing for a call that began before", async () => {
+      const store = sql(await server.fresh())
+      const call = rejectsWith(store.listVersions(ALIAS), Closed)
+      await store.close?.()
+      await call
     })
   })
 }
@@ -255,7 +275,17 @@ describe("sql() on SQLite", () => {
       mkdirSync(path("folder.db"))
       mkdirSync(path("shared"))
       chmodSync(path("shared"), 0o777)
-      for (const name of ["link.db", "dangling.db", "open.db", "twice.db", "folder.db", "shared/keys.db"])
+      mkdirSync(path("team"))
+      chmodSync(path("team"), 0o770)
+      for (const name of [
+        "link.db",
+        "dangling.db",
+        "open.db",
+        "twice.db",
+        "folder.db",
+        "shared/keys.db",
+        "team/keys.db",
+      ])
         await rejectsWith(sql(`sqlite:${path(name)}`, ONCE).listVersions(ALIAS), UnsafeFile)
       assert.ok(!existsSync(path("shared/keys.db")) && !existsSync(path("nowhere.db")))
     })
@@ -277,10 +307,10 @@ describe("sql() on SQLite", () => {
     const server = await SQLITE.start()
     const url = await server.fresh()
     const [store, patient] = [sql(url, { ...ONCE, requestTimeoutMs: 200 }), sql(url)]
-    await store.ensureVersion(ALIAS, "key-1")
+    await patient.ensureVersion(ALIAS, "key-1")
     const writer = await openKysely<Record<string, never>>(url)
     const transaction = await writer.startTransaction().execute()
-    assert.equal((await store.listVersions(ALIAS)).length, 1, "who reads does not wait")
+    assert.equal((await patient.listVersions(ALIAS)).length, 1, "who reads does not wait")
     const failure = await failureOf(store.addVersion(ALIAS, "key-2"))
     assert.ok(failure.retryable)
     const waiting = patient.addVersion(ALIAS, "key-3")
@@ -288,6 +318,21 @@ describe("sql() on SQLite", () => {
     assert.equal((await waiting).version, 2)
     await writer.destroy()
     for (const each of [store, patient]) await each.close?.()
+    await server.close()
+  })
+
+  it("refuses to number what could not be read again", async () => {
+    const server = await SQLITE.start()
+    const url = await server.fresh()
+    const store = sql(url)
+    await store.listVersions(ALIAS)
+    await query(url, `insert into kek_versions (alias, version, kms_key_id) values ('${ALIAS}', 2147483647, 'key')`)
+    assert.equal((await failureOf(store.addVersion(ALIAS, "key-2"))).retryable, false)
+    assert.deepEqual(
+      (await store.listVersions(ALIAS)).map(({ version, deprecated }) => [version, deprecated]),
+      [[2147483647, false]],
+    )
+    await store.close?.()
     await server.close()
   })
 
@@ -354,6 +399,44 @@ describe("sql() on PostgreSQL", POSTGRES.options, () => {
     await own.ensureVersion(ALIAS, "key-1")
     assert.equal((await own.addVersion(ALIAS, "key-2")).version, 2)
     await own.close?.()
+  })
+
+  it("leaves one current version when the first were recorded by others while a rotation had begun", async () => {
+    const url = await server.fresh()
+    const [store, other] = [sql(url), await openKysely<{ kek_versions: { version: number } }>(url)]
+    await store.listVersions(ALIAS)
+    const [reached, goesOn] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
+    const dialect = await watchedDialect(url, async (statement, run) => {
+      const result = await run()
+      if (!statement.includes("for update")) return result
+      reached.resolve()
+      await goesOn.promise
+      return result
+    })
+    const late = new Kysely<Record<string, never>>({ dialect })
+    const added = sql(late).addVersion(ALIAS, "late")
+    await reached.promise
+    assert.equal((await store.addVersion(ALIAS, "key-1")).version, 1)
+    const transaction = await other.startTransaction().execute()
+    await rawSQL`update kek_versions set is_deprecated = true`.execute(transaction)
+    await rawSQL`insert into kek_versions (alias, version, kms_key_id) values (${ALIAS}, 2, 'key-2')`.execute(
+      transaction,
+    )
+    goesOn.resolve()
+    await untilSome(url, PG_WAITING)
+    await transaction.commit().execute()
+    assert.equal((await added).version, 3)
+    assert.deepEqual(
+      (await store.listVersions(ALIAS)).map(({ version, deprecated }) => [version, deprecated]),
+      [
+        [1, true],
+        [2, true],
+        [3, false],
+      ],
+    )
+    await late.destroy()
+    await other.destroy()
+    await store.close?.()
   })
 
   it("numbers versions right where transactions are serializable by default", async () => {

@@ -1,6 +1,11 @@
 // What both providers of Vault share: options, environment, certificates, redirects, and what each answer means.
 import assert from "node:assert/strict"
 import { Buffer } from "node:buffer"
+import { once } from "node:events"
+import { writeFileSync } from "node:fs"
+import type { ServerResponse } from "node:http"
+import { createServer } from "node:https"
+import type { AddressInfo } from "node:net"
 import { join } from "node:path"
 import process from "node:process"
 import { after, before, describe, it } from "node:test"
@@ -18,6 +23,7 @@ import {
 } from "../../core/errors.ts"
 import { Connection } from "../../providers/_vault.ts"
 import { isThrottled, type VaultService, vaultError } from "../../providers/_vault-errors.ts"
+import { tlsTransport } from "../../providers/_vault-http.ts"
 import { createRegistry, keyOf } from "../../providers/registry.ts"
 import { vaultKV } from "../../providers/vault-kv.ts"
 import { type VaultTransitOptions, vaultTransit } from "../../providers/vault-transit.ts"
@@ -425,6 +431,34 @@ describe("Vault over HTTPS", needsServer("vault"), () => {
     await vault.request("POST", "transit/keys/app", {})
   })
   after(() => vault.close())
+
+  it("reads certificates anew, and leaves who waits for an answer to it", async () => {
+    const { ca, server } = vault.certificates as NonNullable<Vault["certificates"]>
+    const path = join(vault.folder, "renewed.pem")
+    writeFileSync(path, ca)
+    const waiting = Promise.withResolvers<ServerResponse>()
+    const endpoint = createServer(server, (_, answer) => waiting.resolve(answer))
+    endpoint.listen(0, "127.0.0.1")
+    await once(endpoint, "listening")
+    const transport = tlsTransport("vault-transit", { ca: path, skipVerify: false })
+    try {
+      const url = `https://127.0.0.1:${(endpoint.address() as AddressInfo).port}/`
+      const request = { method: "GET", headers: {}, signal: new AbortController().signal, maxBytes: 100 }
+      const asked = transport.send(url, request).then(
+        ({ text }) => text,
+        (error: unknown) => error,
+      )
+      const answer = await waiting.promise
+      writeFileSync(path, `${ca}\n`)
+      await transport.refresh()
+      answer.end("as before")
+      assert.equal(await asked, "as before")
+    } finally {
+      transport.close()
+      endpoint.close()
+      endpoint.closeAllConnections()
+    }
+  })
 
   it("defect 25: takes authority and client certificate from options and environment, as PEM or as a file, and nothing without", async () => {
     const { ca, client } = vault.certificates as NonNullable<Vault["certificates"]>

@@ -335,6 +335,29 @@ describe("sealRecords()", () => {
     }
   })
 
+  it("seals what it was given, whatever the caller does to it meanwhile", async () => {
+    const { crypto } = await program()
+    const files = record(
+      "files",
+      { row: "id" },
+      { id: plain<number>(), body: bytes().encrypt(), pin: bytes().hashSecure() },
+    )
+    const objects = Array.from({ length: 20 }, (_, id) => ({
+      id,
+      body: Uint8Array.of(id, 1),
+      pin: Uint8Array.of(id, 2),
+    }))
+    const sealing = crypto.sealRecords(files, objects)
+    for (const { body, pin } of objects) {
+      body.fill(0)
+      pin.fill(0)
+    }
+    for (const [id, row] of (await sealing).entries()) {
+      assert.deepEqual((await crypto.openRecord(files, row)).body, Uint8Array.of(id, 1))
+      if (id % 10 === 9) assert.equal(await crypto.compareRecordHash(files, row, "pin", Uint8Array.of(id, 2)), true)
+    }
+  })
+
   it("ends with the first failure, and names the field", async () => {
     const { crypto } = await program()
     const t = record("t", { row: "id" }, { id: plain<number>(), a: text().encrypt() })
