@@ -8,7 +8,7 @@
 import { abytes, copyOf, fromHex, hex, wipe } from "./bytes.ts"
 import { type AESGCMOptions, decryptData, encryptData } from "./cipher/aes-gcm.ts"
 import { DEK_ID } from "./cipher/envelope.ts"
-import type { CallOptions, Context, KeyDescription } from "./contracts.ts"
+import type { CallOptions, Context, KeyDescription, WrappedDEK } from "./contracts.ts"
 import type {
   BlindIndexPlace,
   CompareHashOptions,
@@ -117,21 +117,30 @@ export class Crypto extends RecordMethods implements AsyncDisposable {
   }
 
   /**
+   * Wraps a data key as the Go library does, with nothing bound to it: only for what the Go library reads.
+   *
+   * @returns the wrap; its version is the database's
+   * @throws {InvalidConfiguration} when this program has no database
+   */
+  encryptDEK(dek: Uint8Array, options: CallOptions & { readonly format: "go-encx" }): Promise<WrappedDEK>
+  /**
    * Wraps a data key under the key-encryption key. What is returned belongs together: all of it is needed to unwrap.
    *
    * @param options.dekID the id that is bound with it, 32 hex digits; new random ones without it
    */
+  encryptDEK(dek: Uint8Array, options?: CallOptions & { readonly dekID?: string }): Promise<WrappedDEKWithID>
   async encryptDEK(
     dek: Uint8Array,
-    { dekID, ...options }: CallOptions & { readonly dekID?: string } = {},
-  ): Promise<WrappedDEKWithID> {
+    { dekID, format, ...options }: CallOptions & { readonly dekID?: string; readonly format?: "go-encx" } = {},
+  ): Promise<WrappedDEK | WrappedDEKWithID> {
     abytes(dek, DEK_LENGTH, "dek")
     const id = dekID === undefined ? generateDEKID() : dekIDOf(dekID)
     const own = copyOf(dek)
-    return await this.#run("encryptDEK", async ({ dataKeys }) => ({
-      ...(await dataKeys.keyring.wrapOne(own, id, options)),
-      dekID: hex(id),
-    })).finally(() => wipe(own))
+    return await this.#run("encryptDEK", async ({ dataKeys }) =>
+      format === "go-encx"
+        ? await dataKeys.wrapBare(own, options)
+        : { ...(await dataKeys.keyring.wrapOne(own, id, options)), dekID: hex(id) },
+    ).finally(() => wipe(own))
   }
 
   /**
@@ -149,16 +158,19 @@ export class Crypto extends RecordMethods implements AsyncDisposable {
    * Unwraps a data key of which only the version of its key-encryption key was kept. With a database it is that which knows the
    * version's key.
    *
+   * @param options.dekID the id that was bound with it; or `format`, for one that the Go library wrapped
    * @returns 32 bytes; the caller wipes them
    * @throws {KeyNotFound} when the database records no such version
    */
   async decryptDEKWithVersion(
     ciphertext: Uint8Array,
     version: number,
-    { dekID, ...options }: CallOptions & { readonly dekID: string },
+    { signal, ...form }: CallOptions & ({ readonly dekID: string } | { readonly format: "go-encx" }),
   ): Promise<Uint8Array> {
     return await this.#run("decryptDEKWithVersion", ({ dataKeys }) =>
-      dataKeys.unwrapVersion(ciphertext, version, dekIDOf(dekID), options),
+      "dekID" in form
+        ? dataKeys.unwrapVersion(ciphertext, version, dekIDOf(form.dekID), { signal })
+        : dataKeys.unwrapBare(ciphertext, version, { signal }),
     )
   }
 

@@ -26,7 +26,7 @@ export interface MetricsSummary {
   readonly p99: number
 }
 
-/** Everything that was measured, by name and tags: `encx.errors,error=BUSY,operation=seal`. */
+/** Everything that was measured, by name and tags: `encx.errors,error=BUSY,operation=seal`; a `\\`, `,` or `=` within a tag has a `\\` before it. */
 export interface MetricsSnapshot {
   readonly counters: Readonly<Record<string, number>>
   readonly gauges: Readonly<Record<string, number>>
@@ -179,11 +179,14 @@ function seriesKey(name: string, tags: Tags | undefined): string {
   if (found !== undefined) return found
   const key = `${name}${Object.keys(tags)
     .sort()
-    .map((each) => `,${each}=${tags[each]}`)
+    .map((each) => `,${escaped(each)}=${escaped(String(tags[each]))}`)
     .join("")}`
   if (Object.isFrozen(tags)) KNOWN.set(tags, (known ?? new Map<string, string>()).set(name, key))
   return key
 }
+
+/** Tags that contain what stands between tags are no other tags. */
+const escaped = (text: string): string => text.replace(/[\\,=]/g, "\\$&")
 
 function sorted<Kept, Shown>(series: ReadonlyMap<string, Kept>, show: (kept: Kept) => Shown): Record<string, Shown> {
   const entries = [...series].sort(([a], [b]) => (a < b ? -1 : 1))

@@ -10,7 +10,7 @@ import { setTimeout as sleep } from "node:timers/promises"
 import type * as Cockatiel from "cockatiel"
 import type * as PRetry from "p-retry"
 import { randomBytes } from "./bytes.ts"
-import type { CallOptions, Clock } from "./contracts.ts"
+import type { CallOptions, Clock, ServiceEvent } from "./contracts.ts"
 import { EncxError, InvalidConfiguration, isRetryableError } from "./errors.ts"
 
 /** When a circuit opens and closes. */
@@ -122,6 +122,13 @@ export function resilient(failures: Failures, options: ResilienceOptions = {}): 
       const libraries = await load()
       const circuit = circuitOf(libraries, key)
       const deadlineMs = Math.min(withinMs, limits.deadlineMs)
+      const tell = (event: ServiceEvent): void => {
+        try {
+          watch?.(event)
+        } catch {
+          // Who watches does not change what comes of a call.
+        }
+      }
       const end = clock.now() + deadlineMs
       let last: unknown
       let timedOut = false
@@ -147,7 +154,7 @@ export function resilient(failures: Failures, options: ResilienceOptions = {}): 
         const pause = random() * Math.min(PAUSE_MS.longest, base * 2 ** retries)
         // What is known now is told now, and not after a pause that leads nowhere.
         if (circuit?.isOpen || clock.now() + pause >= end || !budget.spend(timedOut)) return false
-        watch?.({ kind: "retry", operation, throttled })
+        tell({ kind: "retry", operation, throttled })
         await sleep(pause, undefined, { signal: within })
         return true
       }
@@ -165,7 +172,7 @@ export function resilient(failures: Failures, options: ResilienceOptions = {}): 
           failures.unavailable(operation, silence(deadlineMs), last),
         )
       } finally {
-        if (circuit) watch?.({ kind: "circuit", key, open: circuit.isOpen })
+        if (circuit) tell({ kind: "circuit", key, open: circuit.isOpen })
       }
     },
   }

@@ -65,8 +65,13 @@ export function resilientService<Service extends KeyManagementService | SecretMa
     const own = call.args.map(ownArgument)
     try {
       loading ??= load()
-      const run = (within: AbortSignal): Promise<unknown> =>
-        call.make({ ...more, signal: within } satisfies CallOptions, own)
+      const run = async (within: AbortSignal): Promise<unknown> => {
+        const result = await call.make({ ...more, signal: within } satisfies CallOptions, own)
+        if (!within.aborted) return result
+        // Nobody waits for it any more.
+        wipe(...keysOf(result))
+        throw within.reason
+      }
       const once = ONCE.includes(call.method)
       return await (await loading).call(circuitOf(call), call.method, run, { signal, watch, once })
     } finally {
@@ -81,6 +86,12 @@ function ownArgument(argument: unknown): unknown {
   if (typeof argument !== "object" || argument === null) return argument
   const entries = Object.entries(argument)
   return Object.fromEntries(entries.map(([name, value]) => [name, value instanceof Uint8Array ? copyOf(value) : value]))
+}
+
+/** The data key of an answer: of `decryptDEK`, and of `generateDEK`. */
+function keysOf(result: unknown): Uint8Array[] {
+  const plain = typeof result === "object" && result !== null && "plaintext" in result ? result.plaintext : result
+  return plain instanceof Uint8Array ? [plain] : []
 }
 
 /** The key or the alias that a call is about. */

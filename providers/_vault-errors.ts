@@ -11,6 +11,7 @@ import {
   SecretDeleted,
   SecretEmpty,
 } from "../core/errors.ts"
+import { tlsProblem } from "./_tls.ts"
 
 type FailureClass = new (message: string, failure: ProviderFailure) => EncxError
 
@@ -94,21 +95,42 @@ export function badAnswer(service: VaultService, operation: string, state: strin
   })
 }
 
-/** That there is no connection. */
+/** That there is no connection; or why asking again would give none, as for a certificate that is not trusted. */
 export function unreachable(service: VaultService, operation: string, error: unknown): EncxError {
   const { code, cause, name, message } = (error ?? {}) as {
     [key: string]: unknown
     cause?: { code?: unknown; message?: unknown }
   }
-  const found = [cause?.code, code, name].find((each) => typeof each === "string") ?? "no reason"
-  // Deno says it in words, and its fetch in those of the cause.
-  const said = `${found} ${message} ${cause?.message}`
-  const tls = /CERT|SELF_SIGNED|UNABLE_TO_VERIFY|ALTNAME|SSL|TLS_|peer certificate|UnknownIssuer/.test(said)
-  const hint = tls
+  const words = `${message} ${cause?.message}`
+  const found =
+    [cause?.code, code].find((each) => typeof each === "string") ??
+    WORDS.find(([said]) => said.test(words))?.[1] ??
+    String(name ?? "no reason")
+  const said = `${found} ${words}`
+  const problem = ALERT.test(said) ? undefined : tlsProblem(String(found), words)
+  if (problem) {
+    const hint = TLS_HINTS.find(([state]) => state.test(problem.state))?.[1] ?? problem.hint
+    return new InvalidConfiguration(`Cannot use ${service.provider}: ${problem.state}`, { hint, cause: error })
+  }
+  const hint = /SSL|TLS_|\balert\b/.test(said)
     ? "name the server's certificate authority in VAULT_CACERT; where it asks for a client's certificate, VAULT_CLIENT_CERT and VAULT_CLIENT_KEY"
     : "check the network, and VAULT_ADDR"
   return unavailable(service, operation, `there is no connection (${found})`, { cause: error, hint })
 }
+
+/** Deno's `fetch` gives no codes: what it says, as the code that its `node:https` gives. */
+const WORDS: readonly (readonly [RegExp, string])[] = [
+  [/peer certificate:.*(expired|not ?valid ?yet)/i, "CERT_HAS_EXPIRED"],
+  [/peer certificate:.*not ?valid ?for ?name/i, "ERR_TLS_CERT_ALTNAME_INVALID"],
+  [/peer certificate:/i, "CERT_UNTRUSTED"],
+  [/corrupt message of type InvalidContentType/i, "ERR_SSL_WRONG_VERSION_NUMBER"],
+]
+/** What the server says of us, such as that it wants a certificate. */
+const ALERT = /\balert:? (?!protocol|number)|_ALERT_(?!PROTOCOL)/i
+const TLS_HINTS: readonly (readonly [RegExp, string])[] = [
+  [/not trusted/, "somebody else may answer in its place; if the authority is your own, name it in VAULT_CACERT"],
+  [/another host/, "check VAULT_ADDR: its host must be one that the certificate names, or VAULT_TLS_SERVER_NAME"],
+]
 
 /** That a standby, or a proxy, sends us elsewhere. */
 export function redirected(service: VaultService, operation: string, origin: string | undefined): EncxError {

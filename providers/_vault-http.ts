@@ -3,7 +3,7 @@ import { readFile } from "node:fs/promises"
 import type { Agent, RequestOptions } from "node:https"
 import process from "node:process"
 import { concat } from "../core/bytes.ts"
-import { InvalidConfiguration } from "../core/errors.ts"
+import { Closed, InvalidConfiguration } from "../core/errors.ts"
 import type { TLSSettings, VaultFetch } from "./_vault-options.ts"
 
 /** A request, ready to be sent. */
@@ -28,6 +28,7 @@ export interface Transport {
   send(url: string, request: HTTPRequest): Promise<HTTPAnswer>
   /** Reads certificates anew, where they are files. */
   refresh(): Promise<void>
+  /** For good. */
   close(): void
 }
 
@@ -65,6 +66,7 @@ export function fetchTransport(fetch: VaultFetch): Transport {
 export function tlsTransport(provider: string, settings: TLSSettings): Transport {
   let agent: Promise<Agent> | undefined
   let used = ""
+  let closed = false
   const open = async (): Promise<Agent> => {
     const { Agent } = await import("node:https")
     const [ca, cert, key] = await Promise.all([
@@ -86,6 +88,7 @@ export function tlsTransport(provider: string, settings: TLSSettings): Transport
     })
   }
   const close = (): void => {
+    closed = true
     agent?.then(
       (each) => each.destroy(),
       () => undefined,
@@ -99,18 +102,24 @@ export function tlsTransport(provider: string, settings: TLSSettings): Transport
     })
     return agent
   }
+  const refuseIfClosed = (): void => {
+    if (closed) throw new Closed(`Cannot use ${provider}: it was closed`)
+  }
   return {
     async send(url, request) {
       if (new URL(url).protocol !== "https:")
         throw new InvalidConfiguration(`Cannot use ${provider}: its address is plain HTTP, and certificates are given`)
-      return await ask(url, request, await current())
+      refuseIfClosed()
+      const opened = await current()
+      refuseIfClosed()
+      return await ask(url, request, opened)
     },
     async refresh() {
       const before = used
       if (!agent) return
       const next = await open()
-      if (used === before) return next.destroy()
       const last = agent
+      if (used === before || !last) return next.destroy()
       agent = Promise.resolve(next)
       await last.then(retire, () => undefined)
     },
@@ -178,6 +187,8 @@ async function pem(provider: string, given: string | undefined, what: string): P
   throw new InvalidConfiguration(`Cannot use ${provider}: the file of ${what} is not PEM`)
 }
 
+/** Of an answer that is longer than it may be. */
+export const TOO_LONG = "EMSGSIZE"
 const tooLong = (bytes: number): Error =>
-  Object.assign(new Error(`It is longer than ${bytes} bytes`), { code: "EMSGSIZE" })
+  Object.assign(new Error(`It is longer than ${bytes} bytes`), { code: TOO_LONG })
 const decoded = (chunks: readonly Uint8Array[]): string => new TextDecoder().decode(concat(...chunks))

@@ -32,6 +32,10 @@ export interface TransitKey {
 /** Types that encrypt, and authenticate what they decrypt together with its context. */
 const TYPES: readonly string[] = ["aes128-gcm96", "aes256-gcm96", "chacha20-poly1305", "xchacha20-poly1305"]
 const MAX_KEY_ID = 512
+/** Each version is one of the description: more than this many is no answer that makes sense. */
+const MAX_VERSIONS = 100_000
+/** The longest description of a key that makes sense, in bytes: the server tells of every version. */
+export const MAX_KEY: number = 1024 * 1024
 const MAX_CIPHERTEXT = 6_144
 const WRAP = /^vault:v([1-9][0-9]{0,9}):([A-Za-z0-9+/]+={0,2})$/
 
@@ -64,7 +68,7 @@ export function keyIDOf({ cluster, mount, keyIDs }: KeyPlace, name: string): str
 /** The answer for a key; `undefined` when it makes no sense. */
 export function transitKey(name: string, data: Record<string, unknown>): TransitKey | undefined {
   const { latest_version: latest, min_decryption_version: decryption, min_available_version: available, type } = data
-  if (data["name"] !== name || !isVersion(latest) || typeof type !== "string") return undefined
+  if (data["name"] !== name || !isVersion(latest) || latest > MAX_VERSIONS || typeof type !== "string") return undefined
   const keys = typeof data["keys"] === "object" && data["keys"] !== null ? data["keys"] : {}
   return {
     name,

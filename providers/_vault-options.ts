@@ -175,6 +175,10 @@ export function checkOptions(provider: string, options: VaultOptions, own: reado
   if (options.variables !== undefined && !FAMILIES.includes(options.variables))
     problems.push(`Cannot use ${provider}: the option "variables" is neither VAULT nor BAO`)
   problems.push(...authProblems(provider, auth))
+  const { environment = process.env } = options
+  const certified = clientCert ?? FAMILIES.map((family) => environment[`${family}_CLIENT_CERT`]).find(Boolean)
+  if (auth?.method === "cert" && !fetch && certified === undefined)
+    problems.push(`Cannot use ${provider}: the login by certificate has none: give clientCert and clientKey`)
   if (problems.length > 0) throw new InvalidConfiguration(problems)
   if (options.namespace !== undefined) mountOf(provider, options.namespace, "namespace")
   for (const address of [options.address, ...(options.redirects ?? [])])
@@ -275,6 +279,10 @@ function tlsOf(
   const key = ownCert ? options.clientKey : value("CLIENT_KEY")
   if ((cert === undefined) !== (key === undefined))
     throw new InvalidConfiguration(`Cannot use ${provider}: a client certificate and its key go together`, {
+      hint: "set VAULT_CLIENT_CERT and VAULT_CLIENT_KEY",
+    })
+  if (options.auth?.method === "cert" && cert === undefined)
+    throw new InvalidConfiguration(`Cannot use ${provider}: the login by certificate has none`, {
       hint: "set VAULT_CLIENT_CERT and VAULT_CLIENT_KEY",
     })
   const serverName = options.serverName ?? value("TLS_SERVER_NAME")

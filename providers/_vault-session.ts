@@ -21,6 +21,15 @@ export interface SessionRequests {
   renew(token: string): Promise<TokenAnswer>
   lookUp(token: string): Promise<TokenAnswer>
   revoke(token: string): Promise<void>
+  /** The error for who cannot be asked. */
+  unavailable(state: string): EncxError
+}
+
+/** The time that a session has. */
+export interface SessionTime {
+  readonly clock?: Clock | undefined
+  /** How long what gives a secret may take. @default {15_000} */
+  readonly deadlineMs?: number | undefined
 }
 
 interface Held {
@@ -43,6 +52,7 @@ const CAPPED = 1 / 2
 const PAUSE = 1 / 4
 /** How often a denial may be taken for a token that has gone: servers before Vault 1.14 say no more than «permission denied». */
 const DOUBT_MS = 60_000
+const DEADLINE_MS = 15_000
 /** What a header takes; `fetch` quotes what it refuses. */
 const TOKEN = /^[\x21-\x7e]{1,16384}$/
 
@@ -52,26 +62,31 @@ export class Session {
   readonly #settings: Pick<Settings, "token" | "auth">
   readonly #requests: SessionRequests
   readonly #clock: Clock
+  readonly #deadlineMs: number
   #held: Held | undefined
   #flight: Promise<string> | undefined
   readonly #closing = new AbortController()
   #doubtedAt = Number.NEGATIVE_INFINITY
+  /** A look at a token that was denied something: the code of what it came to. */
+  #look: { readonly token: string; readonly code: Promise<string | undefined> } | undefined
 
   constructor(
     provider: string,
     settings: Pick<Settings, "token" | "auth">,
     requests: SessionRequests,
-    clock: Clock = performance,
+    { clock = performance, deadlineMs = DEADLINE_MS }: SessionTime = {},
   ) {
     this.#provider = provider
     this.#settings = settings
     this.#requests = requests
     this.#clock = clock
+    this.#deadlineMs = deadlineMs
   }
 
   /** A token that holds. Of many at once, one sees to it; whoever leaves drops nobody else. */
   async current(signal?: AbortSignal): Promise<string> {
     signal?.throwIfAborted()
+    this.#closing.signal.throwIfAborted()
     const held = this.#held
     if (held && this.#clock.now() < held.renewAt) return held.token
     if (!this.#flight) {
@@ -92,22 +107,37 @@ export class Session {
     return this.#canLogin
   }
 
-  /** Whether a denial may have been of the token, and not of what it may do. It asks, at most once a minute. */
+  /** Whether a denial may have been of the token, and not of what it may do. It asks, at most once a minute, for all who were denied. */
   async doubts(token: string, signal?: AbortSignal): Promise<boolean> {
+    if (!this.#canLogin) return false
+    // Somebody else has found out already.
+    if (this.#held?.token !== token || this.#held.doubted) return true
     const now = this.#clock.now()
-    if (!this.#canLogin || now < this.#doubtedAt + DOUBT_MS) return false
-    this.#doubtedAt = now
-    const looked = this.#requests.lookUp(token).then(
-      () => undefined,
-      (error: unknown) => (error instanceof EncxError && !error.retryable ? error.code : undefined),
-    )
-    const code = await within(looked, signal)
+    if (this.#look?.token !== token) {
+      if (now < this.#doubtedAt + DOUBT_MS) return false
+      this.#doubtedAt = now
+      const look = { token, code: this.#refusal(token) }
+      this.#look = look
+      look.code.finally(() => {
+        if (this.#look === look) this.#look = undefined
+      })
+    }
+    const code = await within(this.#look.code, signal)
     if (code === undefined) return false
     const held = this.#held
     if (code !== "ACCESS_DENIED" || held?.token !== token) return this.refused(token)
     // Or one that may not look itself up: it is not dropped before there is another.
     this.#held = { ...held, renewAt: Number.NEGATIVE_INFINITY, doubted: true }
     return true
+  }
+
+  async #refusal(token: string): Promise<string | undefined> {
+    try {
+      await this.#requests.lookUp(token)
+      return undefined
+    } catch (error) {
+      return error instanceof EncxError && !error.retryable ? error.code : undefined
+    }
   }
 
   /** Revokes the token where we made it. That it ends by itself is enough where the server cannot be asked. */
@@ -195,12 +225,25 @@ export class Session {
     return { ...(auth.role === undefined ? {} : { role: auth.role }), jwt }
   }
 
-  /** A secret that was given, or is given now; `close()` does not wait for a function that never ends. */
+  /** A secret that was given, or is given now; neither `close()` nor a caller waits for a function that never ends. */
   async #given(secret: VaultSecret): Promise<string> {
     if (typeof secret === "string") return secret
-    const { signal } = this.#closing
+    const late = new AbortController()
+    const silence = `what gives its token or secret did not do so within ${this.#deadlineMs} ms`
+    const timer = setTimeout(() => late.abort(this.#requests.unavailable(silence)), this.#deadlineMs)
+    const signal = AbortSignal.any([this.#closing.signal, late.signal])
     const asked = async (): Promise<string> => await secret({ signal })
-    return await within(asked(), signal)
+    try {
+      return await within(asked(), signal)
+    } catch (error) {
+      if (error instanceof EncxError) throw error
+      throw new AuthenticationFailed(
+        `Cannot sign in to ${this.#provider}: the function that gives its token or secret failed`,
+        { provider: this.#provider, operation: "login", hint: "see its cause", cause: error },
+      )
+    } finally {
+      clearTimeout(timer)
+    }
   }
 
   async #file(path: string): Promise<string> {

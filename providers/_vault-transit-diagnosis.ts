@@ -4,7 +4,7 @@ import type { CallOptions, Context, Diagnosis, KeyManagementService } from "../c
 import { AccessDenied, EncxError } from "../core/errors.ts"
 import { type Answer, type Connection, recordOf } from "./_vault.ts"
 import { badAnswer, vaultError } from "./_vault-errors.ts"
-import { type KeyPlace, keyIDOf, type TransitKey, transitKey, usable } from "./_vault-keys.ts"
+import { type KeyPlace, keyIDOf, MAX_KEY, type TransitKey, transitKey, usable } from "./_vault-keys.ts"
 
 /** That of data keys. No data key has this id. */
 const CONTEXT: Context = { purpose: "encx.v2.dek", dek_id: "0".repeat(32) }
@@ -126,6 +126,7 @@ async function lookAt({ connection, place, name }: Patient, options?: CallOption
       if (!key) throw badAnswer(connection.service, "diagnose", `no description of the key "${name}"`)
       return usable(key)
     },
+    maxBytes: MAX_KEY,
     options,
   })
 }

@@ -1,6 +1,6 @@
 /** What the Vault providers share: requests behind a token, time-outs, retries and circuits. */
 import type { CallOptions } from "../core/contracts.ts"
-import { EncxError } from "../core/errors.ts"
+import { Closed, EncxError } from "../core/errors.ts"
 import { type Resilience, resilient } from "../core/resilience.ts"
 import {
   badAnswer,
@@ -14,7 +14,7 @@ import {
   type VaultService,
   vaultError,
 } from "./_vault-errors.ts"
-import { fetchTransport, type HTTPAnswer, type Transport, tlsTransport } from "./_vault-http.ts"
+import { fetchTransport, type HTTPAnswer, TOO_LONG, type Transport, tlsTransport } from "./_vault-http.ts"
 import { checkOptions, type Settings, settingsOf, type VaultFetch, type VaultOptions } from "./_vault-options.ts"
 import { Session, type TokenAnswer } from "./_vault-session.ts"
 
@@ -67,6 +67,7 @@ export class Connection {
   readonly #options: VaultOptions
   readonly #resilience: Resilience
   #opened: Opened | undefined
+  #closed = false
 
   /** @throws {InvalidConfiguration} when an option cannot be used */
   constructor(service: VaultService, options: VaultOptions) {
@@ -95,12 +96,11 @@ export class Connection {
         return await this.#resilience.call(
           call.target,
           call.operation,
-          (within) => this.#ask(opened, call, token, within),
-          {
-            signal,
-            watch,
-            once,
+          async (within) => {
+            this.#refuseIfClosed()
+            return await this.#ask(opened, call, token, within)
           },
+          { signal, watch, once },
         )
       } catch (error) {
         // Refused before anything was done: what must not happen twice has not happened.
@@ -113,20 +113,28 @@ export class Connection {
    * What the environment and the options come to.
    *
    * @throws {InvalidConfiguration} when there is no address, or the environment says what cannot be
+   * @throws {Closed} when it was closed
    */
   open(): Opened {
+    this.#refuseIfClosed()
     if (this.#opened) return this.#opened
     const { provider } = this.service
     const settings = settingsOf(provider, this.#options)
     const transport = settings.tls
       ? tlsTransport(provider, settings.tls)
       : fetchTransport(this.#options.fetch ?? (globalThis.fetch as unknown as VaultFetch))
-    const session = new Session(provider, settings, this.#requests({ settings, transport }), this.#options.clock)
+    const session = new Session(provider, settings, this.#requests({ settings, transport }), this.#options)
     this.#opened = { settings, transport, session }
     return this.#opened
   }
 
+  #refuseIfClosed(): void {
+    if (this.#closed) throw new Closed(`Cannot use ${this.service.provider}: it was closed`)
+  }
+
+  /** Closes it for good: calls that come later, and attempts of those under way, find it closed. */
   async close(): Promise<void> {
+    this.#closed = true
     const opened = this.#opened
     this.#opened = undefined
     await opened?.session.close()
@@ -140,13 +148,13 @@ export class Connection {
       path: string,
       token?: string,
       body?: object,
-      once = false,
+      { once = false, read = (answer: Answer): Answer => answer } = {},
     ) =>
       this.#resilience.call(
         path,
         operation,
         (signal) => {
-          const request = { operation, method, path, target: path, read: (answer: Answer) => answer }
+          const request = { operation, method, path, target: path, read }
           return this.#ask(way, body ? { ...request, body: () => body } : request, token, signal)
         },
         { once },
@@ -157,13 +165,19 @@ export class Connection {
         const { auth } = (await ask("login", "POST", path, undefined, body)).whole
         return recordOf(auth)
       },
-      renew: async (token: string): Promise<TokenAnswer> =>
-        recordOf((await ask("renew", "POST", "auth/token/renew-self", token, {})).whole["auth"]),
+      renew: async (token: string): Promise<TokenAnswer> => {
+        const read = (answer: Answer): Answer => {
+          if (Number.isFinite(recordOf(answer.whole["auth"])["lease_duration"])) return answer
+          throw badAnswer(this.service, "renew", "without saying how long the token lasts")
+        }
+        return recordOf((await ask("renew", "POST", "auth/token/renew-self", token, {}, { read })).whole["auth"])
+      },
       lookUp: async (token: string): Promise<TokenAnswer> =>
         (await ask("login", "GET", "auth/token/lookup-self", token)).data,
       revoke: async (token: string): Promise<void> => {
-        await ask("close", "POST", "auth/token/revoke-self", token, {}, true)
+        await ask("close", "POST", "auth/token/revoke-self", token, {}, { once: true })
       },
+      unavailable: (state: string): EncxError => unavailable(this.service, "login", state),
     }
   }
 
@@ -245,6 +259,8 @@ export class Connection {
       // The reason of whoever aborted is told by whoever holds the signal.
       request.signal.throwIfAborted()
       if (error instanceof EncxError) throw error
+      if ((error as { code?: unknown } | undefined)?.code === TOO_LONG)
+        throw badAnswer(this.service, operation, `with more than ${request.maxBytes} bytes`)
       throw unreachable(this.service, operation, error)
     }
   }

@@ -46,7 +46,7 @@ export interface VaultKV extends SecretManagementService {
   readonly provider: "vault-kv"
   /** Looks whether this store can be used with the secrets under an alias. */
   diagnose(alias: string, options?: CallOptions): AsyncIterable<Diagnosis>
-  /** Revokes the token where it was got by a login, and closes connections. */
+  /** Revokes the token where it was got by a login, and closes connections, for good: later calls reject with `Closed`. */
   close(): Promise<void>
 }
 

@@ -25,6 +25,7 @@ import {
   type KeyPlace,
   keyIDOf,
   keyName,
+  MAX_KEY,
   type TransitKey,
   transitKey,
   usable,
@@ -104,7 +105,7 @@ export interface VaultTransit extends KeyManagementService {
 
   /** Looks whether this service can be used with the key under an alias. */
   diagnose(alias: string, options?: CallOptions): AsyncIterable<Diagnosis>
-  /** Revokes the token where it was got by a login, and closes connections. */
+  /** Revokes the token where it was got by a login, and closes connections, for good: later calls reject with `Closed`. */
   close(): Promise<void>
 }
 
@@ -170,6 +171,7 @@ export function vaultTransit(options: VaultTransitOptions = {}): VaultTransit {
         path: `${mount}/keys/${name}`,
         target: name,
         read: (answer) => readKey(name, operation, answer),
+        maxBytes: MAX_KEY,
         options,
       })
       seen.set(name, Math.max(key.latest, seen.get(name) ?? 0))
@@ -400,6 +402,7 @@ export function vaultTransit(options: VaultTransitOptions = {}): VaultTransit {
           key: transitKey(name, data),
           existed: warnings.some((each) => /already existed/i.test(each)),
         }),
+        maxBytes: MAX_KEY,
         options,
       })
       // Servers of long ago answer with nothing, or without a period.
@@ -421,6 +424,7 @@ export function vaultTransit(options: VaultTransitOptions = {}): VaultTransit {
         body: () => ({}),
         // Of several at once each is told its own version; servers before Vault 1.11 tell nothing.
         read: (answer) => (answer.status === 204 ? undefined : readKey(name, "rotateKey", answer)),
+        maxBytes: MAX_KEY,
         options: { ...options, once: true },
       })
       const key = rotated ?? (await look(name, "rotateKey", options))

@@ -16,6 +16,14 @@ describe("inMemoryMetrics()", () => {
     assert.deepEqual(Object.keys(metrics.snapshot().counters), ["calls", "calls,a=1", "calls,a=1,b=2"])
   })
 
+  it("takes tags that contain what stands between tags for no others", () => {
+    const metrics = inMemoryMetrics()
+    const all = [{ a: "1,b=2" }, { a: "1", b: "2" }, { "a=1,b": "2" }, { a: "1\\,b=2" }, { a: "1\\", b: "2" }]
+    for (const tags of all) metrics.incrementCounter("calls", tags)
+    for (const tags of all) assert.equal(metrics.getCounter("calls", tags), 1)
+    assert.ok("calls,a=1\\,b\\=2" in metrics.snapshot().counters)
+  })
+
   it("reads tags anew that may have changed", () => {
     const metrics = inMemoryMetrics()
     const tags = { a: "1" }

@@ -186,6 +186,23 @@ describe("resilient()", () => {
     assert.equal(failing.attempts, 3)
   })
 
+  it("call() gives its result, or its error, whatever who watches it throws", async () => {
+    const watch = (): void => {
+      throw new Error("watching failed")
+    }
+    const asked = resilience()
+    const operation = counted(async (attempt) => {
+      if (attempt > 1) return "done"
+      throw unavailable("500")
+    })
+    assert.equal(await asked.call("key", "ask", operation.run, { watch }), "done")
+    assert.equal(operation.attempts, 2)
+    await assert.rejects(
+      asked.call("key", "ask", () => Promise.reject(denied()), { watch }),
+      AccessDenied,
+    )
+  })
+
   it("resilient() takes an option that is undefined for one that was not given", async () => {
     const limits = { attempts: 1, deadlineMs: undefined, requestTimeoutMs: undefined, random: undefined }
     for (const breaker of [undefined, {}, { failures: undefined, openMs: undefined, successes: undefined }]) {

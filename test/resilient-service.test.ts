@@ -1,6 +1,7 @@
 // A service of a program's own, with the time-outs, retries and circuits that the library's own have.
 import assert from "node:assert/strict"
 import { describe, it } from "node:test"
+import { setImmediate as turn } from "node:timers/promises"
 import {
   AccessDenied,
   InvalidConfiguration,
@@ -64,6 +65,33 @@ describe("resilientService()", () => {
     await within(5_000, () => assert.rejects(kms.getKeyID("app"), { code: "KMS_UNAVAILABLE", retryable: true }))
     const secrets = resilientService(fakeSecrets({ faults: [{ kind: "hang" }] }), { attempts: 1, requestTimeoutMs: 10 })
     await within(5_000, () => assert.rejects(secrets.pepperExists("app"), SecretStorageUnavailable))
+  })
+
+  it("wipes data keys that come when nobody waits for them any more", async () => {
+    const fake = fakeKMS()
+    const keyID = await fake.createKey("app")
+    const wrapped = await fake.encryptDEK(keyID, new Uint8Array(32).fill(7), {})
+    const late = Promise.withResolvers<void>()
+    const keys = [new Uint8Array(32).fill(7), new Uint8Array(32).fill(7)]
+    const [generated, opened] = keys as [Uint8Array, Uint8Array]
+    const slow = {
+      ...fake,
+      generateDEK: async (_keyID: string, _context: object) => {
+        await late.promise
+        return { ...wrapped, plaintext: generated }
+      },
+      decryptDEK: async (_wrapped: object, _context: object) => {
+        await late.promise
+        return opened
+      },
+    }
+    const kms = resilientService(slow, { attempts: 1, requestTimeoutMs: 10 })
+    await assert.rejects(kms.generateDEK(keyID, {}), KMSUnavailable)
+    await assert.rejects(kms.decryptDEK(wrapped, {}), KMSUnavailable)
+    assert.ok(keys.every((key) => key.every((byte) => byte === 7)))
+    late.resolve()
+    await turn()
+    assert.ok(keys.every((key) => key.every((byte) => byte === 0)))
   })
 
   it("asks nobody while a circuit is open, and has one for each key", async () => {

@@ -4,9 +4,17 @@ import { createServer, type Server as HTTPServer, request } from "node:http"
 import type { AddressInfo } from "node:net"
 import { join } from "node:path"
 import { after, before, describe, it } from "node:test"
-import { DecryptionFailed, isRetryableError, KMSUnavailable, SecretStorageUnavailable } from "../core/errors.ts"
+import {
+  DecryptionFailed,
+  type EncxError,
+  InvalidConfiguration,
+  isRetryableError,
+  KMSUnavailable,
+  SecretStorageUnavailable,
+} from "../core/errors.ts"
+import { unreachable, type VaultService } from "../providers/_vault-errors.ts"
 import { vaultKV } from "../providers/vault-kv.ts"
-import { vaultTransit } from "../providers/vault-transit.ts"
+import { type VaultFetch, vaultTransit } from "../providers/vault-transit.ts"
 import { goesRound, newKey, ONCE, transitOf, watch } from "./_vault-clients.ts"
 import { needsServer, startVault, startVaultCluster, type Vault, type VaultCluster } from "./servers/index.ts"
 
@@ -33,20 +41,30 @@ describe("vaultTransit() over HTTPS", needsServer("vault"), () => {
   })
 
   it("trusts nobody else, and says what to set", async () => {
-    const kms = transitOf(vault, ONCE)
-    await assert.rejects(kms.getKeyID(name), (error: KMSUnavailable) => {
-      assert.ok(error instanceof KMSUnavailable)
-      assert.match(error.message, /no connection/)
-      assert.match(error.hint ?? "", /VAULT_CACERT/)
-      return true
-    })
-    await kms.close()
+    const { fetch, tries } = counting()
+    for (const options of [{ fetch }, { serverName: "localhost" }]) {
+      const kms = transitOf(vault, options)
+      await assert.rejects(kms.getKeyID(name), (error: unknown) => {
+        assert.ok(error instanceof InvalidConfiguration, String(error))
+        assert.match(error.message, /^Cannot use vault-transit: its certificate is not trusted \([A-Z_]+\)$/)
+        assert.match(error.hint ?? "", /VAULT_CACERT/)
+        assert.ok(!isRetryableError(error))
+        return true
+      })
+      await kms.close()
+    }
+    assert.equal(tries(), 1)
   })
 
   it("wants the server's name in its certificate", async () => {
     const caCert = join(vault.folder, "ca.pem")
     const other = transitOf(vault, { caCert, serverName: "vault.example.com", ...ONCE })
-    await assert.rejects(other.getKeyID(name), KMSUnavailable)
+    await assert.rejects(other.getKeyID(name), (error: unknown) => {
+      assert.ok(error instanceof InvalidConfiguration, String(error))
+      assert.match(error.message, /its certificate is of another host/)
+      assert.match(error.hint ?? "", /VAULT_TLS_SERVER_NAME/)
+      return true
+    })
     await other.close()
     const named = transitOf(vault, { caCert, serverName: "localhost" })
     await goesRound(named, name)
@@ -74,7 +92,11 @@ describe("vaultTransit() with a client certificate", needsServer("vault"), () =>
     await goesRound(kms, name)
     await kms.close()
     const without = transitOf(vault, { caCert: caCert(), ...ONCE })
-    await assert.rejects(without.getKeyID(name), KMSUnavailable)
+    await assert.rejects(without.getKeyID(name), (error: unknown) => {
+      assert.ok(error instanceof KMSUnavailable, String(error))
+      assert.match(error.hint ?? "", /VAULT_CLIENT_CERT/)
+      return true
+    })
     await without.close()
   })
 
@@ -191,6 +213,51 @@ describe("vaultTransit() with a standby", needsServer("vault"), () => {
     await kms.close()
   })
 })
+
+describe("unreachable()", () => {
+  const service = { provider: "vault-transit", Unavailable: KMSUnavailable } as unknown as VaultService
+  const tell = (message: string, code?: string): EncxError =>
+    unreachable(service, "ask", Object.assign(new Error(message), code === undefined ? {} : { code }))
+
+  it("tells what is wrong with a certificate, by codes and by words, from what may pass", () => {
+    for (const [code, message, words] of [
+      ["DEPTH_ZERO_SELF_SIGNED_CERT", "self-signed certificate", /not trusted/],
+      [undefined, "client error (Connect): invalid peer certificate: UnknownIssuer", /not trusted \(CERT_UNTRUSTED\)/],
+      [undefined, "invalid peer certificate: certificate expired: verification time 1", /has expired/],
+      [undefined, 'invalid peer certificate: certificate not valid for name "a"', /another host/],
+      ["EPROTO", "tlsv1 alert protocol version:x.c:918:SSL alert number 70", /speaks no TLS/],
+      [undefined, "received corrupt message of type InvalidContentType", /speaks no TLS/],
+    ] as const) {
+      const error = tell(message, code)
+      assert.ok(error instanceof InvalidConfiguration, `${message}: ${error.message}`)
+      assert.match(error.message, words)
+      assert.ok(error.hint)
+    }
+  })
+
+  it("leaves what the server says of the client's certificate as it is", () => {
+    for (const [code, message] of [
+      ["ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED", "tlsv13 alert certificate required:SSL alert number 116"],
+      ["ERR_SSL_SSLV3_ALERT_BAD_CERTIFICATE", "sslv3 alert bad certificate:SSL alert number 42"],
+      ["EPROTO", "write EPROTO ssl/tls alert handshake failure:rec_layer_s3.c:918:SSL alert number 40"],
+      [undefined, "received fatal alert: CertificateRequired"],
+    ] as const) {
+      const error = tell(message, code)
+      assert.ok(error instanceof KMSUnavailable, `${message}: ${error.message}`)
+      assert.match(error.hint ?? "", /VAULT_CLIENT_CERT/)
+    }
+    assert.match(tell("connect ECONNREFUSED", "ECONNREFUSED").hint ?? "", /network/)
+  })
+})
+
+function counting(): { fetch: VaultFetch; tries: () => number } {
+  let tries = 0
+  const ask = (...args: Parameters<VaultFetch>): ReturnType<VaultFetch> => {
+    tries++
+    return fetch(...args) as unknown as ReturnType<VaultFetch>
+  }
+  return { fetch: ask, tries: () => tries }
+}
 
 async function listening(server: HTTPServer): Promise<string> {
   server.listen(0, "127.0.0.1")

@@ -184,11 +184,16 @@ describe("docs/vault.md: policies", here(needsServer("vault")), () => {
 
 describe("docs/vault.md: «When it fails»", here(needsServer("vault")), () => {
   let vault: Vault
+  let secure: Vault
   before(async () => {
     vault = await startVault()
     await vault.request("POST", "transit/keys/app")
+    secure = await startVault({ tls: true })
   })
-  after(() => vault?.close())
+  after(async () => {
+    await vault?.close()
+    await secure?.close()
+  })
 
   const sealing = async (options: VaultTransitOptions, alias = "app"): Promise<void> => {
     const kms = vaultTransit({ address: vault.url, environment: {}, ...ONCE, ...options })
@@ -229,6 +234,11 @@ describe("docs/vault.md: «When it fails»", here(needsServer("vault")), () => {
       } finally {
         await vault.request("DELETE", "sys/quotas/rate-limit/page")
       }
+    },
+    "an authority of your own": () => sealing({ address: secure.url, token: secure.token }),
+    "it was not made for the name": async () => {
+      const { ca } = secure.certificates ?? { ca: "" }
+      await sealing({ address: secure.url, token: secure.token, caCert: ca, serverName: "vault.example.com" })
     },
     "nobody listens": async () => await sealing({ ...asRoot(), address: `http://127.0.0.1:${await freePort()}` }),
   }

@@ -130,7 +130,7 @@ describe("a bad connection to Vault", needsServer("vault", "toxiproxy"), () => {
   const across = (options = {}) => transitOf(vault, { address: wire.url, ...options })
 
   it("that is slow costs a time-out, and not the whole deadline", async () => {
-    const kms = across({ ...ONCE, requestTimeoutMs: 200 })
+    const kms = across({ ...ONCE, requestTimeoutMs: 2_000 })
     await goesRound(kms, name)
     const stop = await wire.add({ type: "latency", latency: 20_000 })
     await assert.rejects(

@@ -198,13 +198,22 @@ export class DataKeys {
     fits: (dek: DataKey) => boolean,
   ): Promise<{ readonly wrapped: Uint8Array; readonly version: number }> {
     const bytes = await this.unwrapBare(wrapped, version, options)
+    const dek = new DataKey(NO_DEK_ID, copyOf(bytes))
     try {
-      if (!fits(new DataKey(NO_DEK_ID, Uint8Array.from(bytes)))) throw new DecryptionFailed()
+      if (!fits(dek)) throw new DecryptionFailed()
       const fresh = await this.keyring.wrapBare(bytes, options)
       return { wrapped: fresh.wrapped.ciphertext, version: fresh.kekVersion }
     } finally {
+      dek.destroy()
       wipe(bytes)
     }
+  }
+
+  /** Wraps a data key; its version is the database's. */
+  async wrapBare(dek: Uint8Array, options: CallOptions): Promise<WrappedDEK> {
+    this.#recorded()
+    const { wrapped, kekVersion } = await this.keyring.wrapBare(dek, options)
+    return { ...wrapped, version: kekVersion }
   }
 
   /** Unwraps a data key, not from the cache; the caller wipes it. */

@@ -5,9 +5,18 @@ import { mkdtemp } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { after, before, describe, it } from "node:test"
-import { hex, randomBytes } from "../../core/bytes.ts"
+import { fromHex, hex, randomBytes } from "../../core/bytes.ts"
 import type { GoStoredRow } from "../../core/go-encx/mod.ts"
-import { type Crypto, newCrypto, record, withDatabase, withKEKAlias, withKMSService, withPepper } from "../../mod.ts"
+import {
+  type Crypto,
+  DecryptionFailed,
+  newCrypto,
+  record,
+  withDatabase,
+  withKEKAlias,
+  withKMSService,
+  withPepper,
+} from "../../mod.ts"
 import {
   CHEAP,
   fromPeer,
@@ -189,6 +198,31 @@ describe("rows with the Go peer", needsPeer, () => {
         assert.deepEqual(await openedByPeer(name, fresh), wanted)
       }
     })
+  })
+
+  it("encryptDEK() and decryptDEKWithVersion() exchange data keys with the peer", async () => {
+    for (const wrap of WRAPS) {
+      await shared(wrap, async (crypto, name) => {
+        for (let version = 1; version <= 3; version++) {
+          const ours = crypto.generateDEK()
+          const wrapped = await crypto.encryptDEK(ours, { format: "go-encx" })
+          assert.equal(wrapped.version, version)
+          const question = { crypto: name, wrapped: hex(wrapped.ciphertext), version }
+          assert.equal((await peer.ask("decryptDEK", question))["dek"], hex(ours))
+          const theirs = crypto.generateDEK()
+          const answer = await peer.ask("encryptDEK", { crypto: name, dek: hex(theirs) })
+          const bytes = fromHex(String(answer["wrapped"]), "a wrapped key")
+          assert.deepEqual(await crypto.decryptDEKWithVersion(bytes, version, { format: "go-encx" }), theirs)
+          // Neither form is ever tried for the other.
+          const bound = await crypto.encryptDEK(ours)
+          await assert.rejects(
+            () => crypto.decryptDEKWithVersion(bound.ciphertext, version, { format: "go-encx" }),
+            DecryptionFailed,
+          )
+          await crypto.rotateKEK()
+        }
+      })
+    }
   })
 
   it("one keys.db serves both sides, whichever of them rotates", async () => {

@@ -4,6 +4,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { after, before, describe, it } from "node:test"
+import { setImmediate as turn } from "node:timers/promises"
 import { AccessDenied, AuthenticationFailed, KMSUnavailable } from "../../core/errors.ts"
 import { type VaultTransit, type VaultTransitOptions, vaultTransit } from "../../providers/vault-transit.ts"
 import { lent } from "../_aws.ts"
@@ -50,14 +51,8 @@ describe("tokens of Vault", needsServer("vault"), () => {
     assert.deepEqual(auths(asked).slice(3), ["POST auth/token/revoke-self"])
     const tokens = new Set(asked.headers.map((each) => each["X-Vault-Token"]).filter((each) => each !== undefined))
     assert.equal(tokens.size, 2)
-    await kms.encryptDEK("app", bytes32(1), CONTEXT)
-    assert.equal(auths(asked).at(-1), "POST auth/approle/login", "used again, it logs in again")
-    await kms.close()
-    for (const token of [[...tokens][1] as string])
-      assert.equal(
-        (await vault.ask("GET", "auth/token/lookup-self", undefined, { "x-vault-token": token })).status,
-        403,
-      )
+    const [, token = ""] = tokens
+    assert.equal((await vault.ask("GET", "auth/token/lookup-self", undefined, { "x-vault-token": token })).status, 403)
   })
 
   it("follows a token that was revoked meanwhile, and does not repeat a login that is refused", async () => {
@@ -247,6 +242,85 @@ describe("tokens of Vault", needsServer("vault"), () => {
     await asked.promise
     await kms.close()
     assert.equal((await call).code, "CLOSED")
+  })
+
+  it("waits no longer than the deadline for what gives a token or a secret, and asks it again", async () => {
+    const token = await newToken(vault, PATHS)
+    const { roleID, secretID } = await newAppRole(vault, PATHS)
+    const never = (): Promise<string> => new Promise(() => undefined)
+    let asked = 0
+    const late = (value: string) => (): Promise<string> => (asked++ === 0 ? never() : Promise.resolve(value))
+    for (const options of [
+      { token: late(token) },
+      { auth: { method: "approle", roleID, secretID: late(secretID) } as const },
+    ]) {
+      asked = 0
+      await lent(kmsAt({ ...options, deadlineMs: 2_000 }), async (kms) => {
+        const error = await errorOf(kms.getKeyID("app"))
+        assert.ok(error instanceof KMSUnavailable, String(error))
+        assert.match(error.message, /what gives its token or secret did not do so within 2000 ms$/)
+        assert.equal(await kms.getKeyID("app"), "default/transit/app")
+      })
+    }
+  })
+
+  it("tells what a function throws as a login that failed, and errors of this library as they are", async () => {
+    const thrown = new TypeError("no such file")
+    const fails = (error: Error) => () => {
+      throw error
+    }
+    await lent(kmsAt({ token: fails(thrown) }), async (kms) => {
+      const error = await errorOf(kms.getKeyID("app"))
+      assert.ok(error instanceof AuthenticationFailed, String(error))
+      assert.equal(error.cause, thrown)
+    })
+    const own = new AccessDenied("Cannot read it", { provider: "test", operation: "read" })
+    await lent(kmsAt({ auth: { method: "approle", roleID: "x", secretID: fails(own) } }), async (kms) => {
+      assert.equal(await errorOf(kms.getKeyID("app")), own)
+    })
+  })
+
+  it("believes no renewal that does not say how long the token lasts", async () => {
+    for (const auth of [undefined, {}, { lease_duration: null, renewable: true }, { lease_duration: "60" }]) {
+      let now = 0
+      const asked = recorder(async (url) => {
+        if (url.endsWith("/lookup-self")) return answerOf(200, { data: { ttl: 60, renewable: true } })
+        return answerOf(200, url.includes("/renew-self") ? { auth } : { data: KEY })
+      })
+      const kms = kmsAt({ fetch: asked.fetch, token: "hvs.some-token", attempts: 1, clock: { now: () => now } })
+      await lent(kms, async () => {
+        await kms.getKeyID("app")
+        for (now of [45_000, 57_000]) await kms.getKeyID("app")
+        assert.equal(auths(asked).filter((each) => each.endsWith("renew-self")).length, 2, "it is not one without end")
+        now = 61_000
+        await kms.getKeyID("app")
+        assert.equal(auths(asked).filter((each) => each.endsWith("renew-self")).length, 2)
+      })
+    }
+  })
+
+  it("looks at a token once for all who are denied at a time, and each has what comes of it", async () => {
+    let logins = 0
+    const held = Promise.withResolvers<void>()
+    const asked = recorder(async (url, { headers }) => {
+      if (url.endsWith("/login"))
+        return answerOf(200, { auth: { client_token: `hvs.token-${++logins}`, lease_duration: 0, renewable: false } })
+      if (url.endsWith("/revoke-self")) return answerOf(204, "")
+      if (headers["X-Vault-Token"] !== "hvs.token-1") return answerOf(200, { data: KEY })
+      if (url.endsWith("/lookup-self")) await held.promise
+      return answerOf(403, { errors: ["permission denied"] })
+    })
+    const kms = kmsAt({ fetch: asked.fetch, auth: { method: "approle", roleID: "app" } })
+    await lent(kms, async () => {
+      const both = Promise.all([kms.getKeyID("app"), kms.getKeyID("app")])
+      const lookUps = (): number => asked.calls.filter((each) => each.endsWith("lookup-self")).length
+      const denials = (): number => asked.calls.filter((each) => each.endsWith("keys/app")).length
+      while (lookUps() < 1 || denials() < 2) await turn()
+      await turn()
+      held.resolve()
+      assert.deepEqual(await both, ["default/transit/app", "default/transit/app"])
+      assert.deepEqual([lookUps(), logins], [1, 2])
+    })
   })
 
   it("reads the token of Kubernetes, and a JWT, from their files at each login", async () => {

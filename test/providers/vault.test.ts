@@ -152,6 +152,7 @@ describe("options of Vault", () => {
       { auth: { method: "kubernetes", role: "" } as const },
       { auth: { method: "approle", roleID: "" } as const },
       { auth: { method: "cert", mount: "../sys" } as const },
+      { auth: { method: "cert" } as const },
       { redirects: ["http://vault.example.com"] },
       { attempts: 0 },
       { maxRetries: 3 } as object,
@@ -248,8 +249,9 @@ describe("options of Vault", () => {
       [200, { data: { ...KEY, name: "other" } }],
       [200, { data: { ...KEY, latest_version: "1" } }],
       [200, { data: { ...KEY, latest_version: 2 ** 31 } }],
+      [200, { data: { ...KEY, latest_version: 100_001 } }],
       [200, `{"data": "${secret}`],
-      [200, "x".repeat(200_000)],
+      [200, `{"x": "${"x".repeat(1_100_000)}"}`],
       [404, "<html>not here</html>"],
       [404, ""],
       [404, { message: "no route" }],
@@ -260,6 +262,7 @@ describe("options of Vault", () => {
         url.endsWith("lookup-self") ? answerOf(200, { data: {} }) : answerOf(status, body)
       const error = await errorOf(at({ address: ADDRESS, token: "x", fetch, attempts: 1 }).getKeyID("app"))
       assert.ok(error instanceof KMSUnavailable, `${status} ${JSON.stringify(body).slice(0, 40)}: ${String(error)}`)
+      assert.ok(!error.message.includes("no connection"), error.message)
       assert.ok(!shown(error).includes(secret))
     }
   })
@@ -356,14 +359,12 @@ describe("options of Vault", () => {
       assert.ok(error instanceof InvalidConfiguration || error instanceof InvalidInput, `${uri}: ${String(error)}`)
       assert.ok(!shown(error).includes("hvs.secret"), shown(error))
     }
-    for (const login of [
-      "auth=kubernetes&role=app&authMount=k8s",
-      "auth=jwt&authPath=/run/token",
-      "auth=cert&role=web",
-    ]) {
+    for (const login of ["auth=kubernetes&role=app&authMount=k8s", "auth=jwt&authPath=/run/token"]) {
       const service = await createRegistry().open(`vaultkv:///?${login}`)
       await service.close?.()
     }
+    const byCertificate = await errorOf(createRegistry().open("vaultkv:///?auth=cert&role=web"))
+    assert.match(byCertificate.message, /the login by certificate has none: give clientCert and clientKey$/)
   })
 })
 
@@ -476,16 +477,21 @@ describe("Vault over HTTPS", needsServer("vault"), () => {
         assert.deepEqual(await unwrap(kms, wrapped), bytes32(1))
       })
     }
-    for (const [environment, options] of [
-      [base, {}],
-      [base, { caCert: ca }],
-      [{ ...base, ...files, VAULT_CACERT: "" }, {}],
-      [{ ...base, ...files, VAULT_TLS_SERVER_NAME: "another.example.com" }, {}],
+    for (const [environment, options, Class, words] of [
+      [base, {}, InvalidConfiguration, /its certificate is not trusted/],
+      [base, { caCert: ca }, KMSUnavailable, /there is no connection/],
+      [{ ...base, ...files, VAULT_CACERT: "" }, {}, InvalidConfiguration, /its certificate is not trusted/],
+      [
+        { ...base, ...files, VAULT_TLS_SERVER_NAME: "another.example.com" },
+        {},
+        InvalidConfiguration,
+        /its certificate is of another host/,
+      ],
     ] as const) {
       await lent(vaultTransit({ environment, attempts: 1, ...options }), async (kms) => {
         const error = await errorOf(kms.getKeyID("app"))
-        assert.ok(error instanceof KMSUnavailable, String(error))
-        assert.match(error.message, /there is no connection/)
+        assert.ok(error instanceof Class, String(error))
+        assert.match(error.message, words)
       })
     }
     const asked = process.env["NODE_TLS_REJECT_UNAUTHORIZED"]
@@ -493,7 +499,7 @@ describe("Vault over HTTPS", needsServer("vault"), () => {
     try {
       const environment = { ...base, ...files, VAULT_TLS_SERVER_NAME: "another.example.com" }
       await lent(vaultTransit({ environment, attempts: 1 }), async (kms) => {
-        assert.match((await errorOf(kms.getKeyID("app"))).message, /there is no connection/)
+        assert.match((await errorOf(kms.getKeyID("app"))).message, /its certificate is of another host/)
       })
     } finally {
       if (asked === undefined) delete process.env["NODE_TLS_REJECT_UNAUTHORIZED"]
