@@ -79,14 +79,6 @@ export type { Argon2Limits } from "./core/hash/argon2.ts"
 export type { Argon2Options } from "./core/hash/password.ts"
 export { pepperID, pepperProblem } from "./core/hash/pepper-id.ts"
 export type { Argon2Cost } from "./core/hash/phc.ts"
-export type {
-  Health,
-  HealthCheck,
-  HealthOptions,
-  HealthStatus,
-  HealthSubject,
-} from "./core/health.ts"
-export { compositeHook, errorCode, loggingHook, metricsHook } from "./core/hooks.ts"
 export type { DEKCacheOptions, DEKCacheStats, Eviction } from "./core/keys/dek-cache.ts"
 export {
   type InspectedKey,
@@ -96,14 +88,22 @@ export {
   type Verification,
 } from "./core/keys/envelopes.ts"
 export type { KMSCalls } from "./core/keys/keyring.ts"
+export { newCrypto } from "./core/new-crypto.ts"
+export type {
+  Health,
+  HealthCheck,
+  HealthOptions,
+  HealthStatus,
+  HealthSubject,
+} from "./core/observe/health.ts"
+export { compositeHook, errorCode, loggingHook, metricsHook } from "./core/observe/hooks.ts"
 export {
   type InMemoryMetrics,
   type InMemoryMetricsOptions,
   inMemoryMetrics,
   type MetricsSnapshot,
   type MetricsSummary,
-} from "./core/metrics.ts"
-export { newCrypto } from "./core/new-crypto.ts"
+} from "./core/observe/metrics.ts"
 export {
   type Bootstrap,
   type Configuration,

@@ -21,6 +21,7 @@ import { type Argon2Options, argon2Problem } from "./hash/password.ts"
 import { PEPPER_LENGTH, pepperProblem } from "./hash/pepper-id.ts"
 import { DEK_CACHE_DEFAULTS, type DEKCacheOptions } from "./keys/dek-cache.ts"
 import { kmsContext } from "./keys/keyring.ts"
+import { watcherProblems } from "./observe/watchers.ts"
 import type {
   Bootstrap,
   Configuration,
@@ -32,7 +33,6 @@ import type {
   ServiceRegistry,
 } from "./options.ts"
 import { keyOf } from "./uri.ts"
-import { watcherProblems } from "./watchers.ts"
 
 /** A key-encryption key whose service is open. */
 export interface ResolvedKEK {

@@ -20,7 +20,6 @@ import type {
 import { InvalidInput } from "./errors.ts"
 import type { GoType } from "./go-encx/codec.ts"
 import { compareSecure, hashBasicOf, hashSecure, isBasicHashOf } from "./hash/formats.ts"
-import { checkHealth, type Health, type HealthOptions, type HealthParts } from "./health.ts"
 import { DEK_LENGTH, generateDEK, generateDEKID } from "./keys/dek.ts"
 import {
   type Inspection,
@@ -32,7 +31,8 @@ import {
   type Verification,
   verifyEnvelope,
 } from "./keys/envelopes.ts"
-import type { Observer } from "./observe.ts"
+import { checkHealth, type Health, type HealthOptions, type HealthParts } from "./observe/health.ts"
+import type { Observer } from "./observe/observer.ts"
 import { Operations } from "./operations.ts"
 import { RecordMethods } from "./record-methods.ts"
 import { blindIndexAt } from "./records/find.ts"

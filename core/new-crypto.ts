@@ -12,8 +12,8 @@ import { DataKeys } from "./keys/data-keys.ts"
 import type { DataKey, SealingKey } from "./keys/dek.ts"
 import { DEKCache } from "./keys/dek-cache.ts"
 import { Keyring } from "./keys/keyring.ts"
-import { Observer } from "./observe.ts"
-import { observedServices } from "./observed.ts"
+import { observedServices } from "./observe/observed.ts"
+import { Observer } from "./observe/observer.ts"
 import type { Option } from "./options.ts"
 
 /**

@@ -4,7 +4,7 @@
  * @module
  */
 import { Closed } from "./errors.ts"
-import type { Observer } from "./observe.ts"
+import type { Observer } from "./observe/observer.ts"
 
 /** Runs the operations of one program with what they need. @internal */
 export class Operations<Tools> {

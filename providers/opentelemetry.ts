@@ -5,7 +5,7 @@
  */
 import type { MetricsCollector, ObservabilityHook, Tags } from "../core/contracts.ts"
 import { MissingDependency } from "../core/errors.ts"
-import { errorCode } from "../core/hooks.ts"
+import { errorCode } from "../core/observe/hooks.ts"
 
 /** Attributes, as the API takes them. */
 type Attributes = Record<string, string | number>

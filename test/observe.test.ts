@@ -4,8 +4,8 @@ import { globSync, readFileSync } from "node:fs"
 import { join, resolve } from "node:path"
 import { describe, it } from "node:test"
 import type { ResolvedConfiguration } from "../core/configuration.ts"
-import { Observer, operationType } from "../core/observe.ts"
-import { observedServices } from "../core/observed.ts"
+import { observedServices } from "../core/observe/observed.ts"
+import { Observer, operationType } from "../core/observe/observer.ts"
 import {
   type BlindIndexPlace,
   type Crypto,
@@ -130,7 +130,8 @@ describe("metrics", () => {
   it("every metric and every type of operation is in the guide, and the guide has no other", () => {
     const guide = readFileSync(join(root, "docs/observability.md"), "utf8")
     const source =
-      readFileSync(join(root, "core/observe.ts"), "utf8") + readFileSync(join(root, "core/hooks.ts"), "utf8")
+      readFileSync(join(root, "core/observe/observer.ts"), "utf8") +
+      readFileSync(join(root, "core/observe/hooks.ts"), "utf8")
     const services = ["kms", "secrets", "database"]
     const told = [...source.matchAll(/["`](encx\.[\w.${}]+)["`]/g)].flatMap(([, name = ""]) =>
       /\$\{service\}/.test(name) ? services.map((service) => name.replace(/\$\{service\}/, service)) : [name],

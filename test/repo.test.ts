@@ -70,8 +70,8 @@ const ARROWS: readonly (readonly [string, RegExp])[] = [
   ["providers/sql.ts", /^(node:|core\/(bytes|contracts|errors|options|resilience)\.ts$|providers\/_sql|kysely$)/],
   ["providers/_sql", /^(node:|core\/(contracts|errors|options)\.ts$|providers\/_s|(kysely|mysql2|pg)$)/],
   // It tells what failed by the code that every hook tells it by.
-  ["providers/opentelemetry.ts", /^(core\/(contracts|errors|hooks)\.ts$|@opentelemetry\/api$)/],
-  ["providers/", /^(node:|core\/(bytes|contracts|errors|resilience|observe)\.ts$|core\/cipher\/|providers\/)/],
+  ["providers/opentelemetry.ts", /^(core\/(contracts|errors|observe\/hooks)\.ts$|@opentelemetry\/api$)/],
+  ["providers/", /^(node:|core\/(bytes|contracts|errors|resilience)\.ts$|core\/cipher\/|providers\/)/],
   // The Go library's rows are records of another layout: they have the shapes of records, and records know nothing of them.
   ["core/records/", /^core\/((bytes|contracts|errors)\.ts$|(cipher|hash|keys|records)\/)/],
   [

@@ -3,11 +3,11 @@
  *
  * @module
  */
-import type { ResolvedConfiguration, ResolvedKEK, ResolvedSecret } from "./configuration.ts"
-import type { CallOptions, KEKVersionStore, ServiceEvent } from "./contracts.ts"
-import { InvalidInput, isRetryableError } from "./errors.ts"
+import type { ResolvedConfiguration, ResolvedKEK, ResolvedSecret } from "../configuration.ts"
+import type { CallOptions, KEKVersionStore, ServiceEvent } from "../contracts.ts"
+import { InvalidInput, isRetryableError } from "../errors.ts"
+import type { DataKeys } from "../keys/data-keys.ts"
 import { errorCode } from "./hooks.ts"
-import type { DataKeys } from "./keys/data-keys.ts"
 
 /** How a program or a part of it is: `degraded` still does what it is asked for, or most of it. */
 export type HealthStatus = "healthy" | "degraded" | "unhealthy"

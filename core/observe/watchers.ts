@@ -3,8 +3,8 @@
  *
  * @module
  */
-import type { Logger, MetricsCollector, ObservabilityHook } from "./contracts.ts"
-import type { Configuration } from "./options.ts"
+import type { Logger, MetricsCollector, ObservabilityHook } from "../contracts.ts"
+import type { Configuration } from "../options.ts"
 
 const METRICS: readonly (keyof MetricsCollector)[] = [
   "incrementCounter",

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { MetricsCollector, Tags } from "./contracts.ts"
+import type { MetricsCollector, Tags } from "../contracts.ts"
 
 /** Options of {@link inMemoryMetrics}. */
 export interface InMemoryMetricsOptions {

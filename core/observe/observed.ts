@@ -3,9 +3,9 @@
  *
  * @module
  */
-import type { ResolvedConfiguration, ResolvedKEK, ResolvedSecret } from "./configuration.ts"
-import type { Observer, ServiceKind } from "./observe.ts"
-import { around, CALLS, type Service } from "./service.ts"
+import type { ResolvedConfiguration, ResolvedKEK, ResolvedSecret } from "../configuration.ts"
+import { around, CALLS, type Service } from "../service.ts"
+import type { Observer, ServiceKind } from "./observer.ts"
 
 /** What of a configuration asks services. */
 type Asking = Pick<ResolvedConfiguration, "keks" | "pepper" | "indexRoot" | "database">

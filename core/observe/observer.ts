@@ -4,8 +4,8 @@
  *
  * @module
  */
-import type { Clock, Logger, MetricsCollector, ObservabilityHook, ServiceEvent, Tags } from "./contracts.ts"
-import { isRetryableError } from "./errors.ts"
+import type { Clock, Logger, MetricsCollector, ObservabilityHook, ServiceEvent, Tags } from "../contracts.ts"
+import { isRetryableError } from "../errors.ts"
 import { guardHook, guardLogger, guardMetrics } from "./guard.ts"
 import { errorCode, formatMs, isAbort, loggingHook, metricsHook } from "./hooks.ts"
 

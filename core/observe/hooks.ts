@@ -3,8 +3,8 @@
  *
  * @module
  */
-import type { Logger, MetricsCollector, ObservabilityHook, Tags } from "./contracts.ts"
-import { EncxError } from "./errors.ts"
+import type { Logger, MetricsCollector, ObservabilityHook, Tags } from "../contracts.ts"
+import { EncxError } from "../errors.ts"
 
 // --- Errors, told without their messages ---
 

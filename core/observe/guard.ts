@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { Logger, MetricsCollector, ObservabilityHook } from "./contracts.ts"
+import type { Logger, MetricsCollector, ObservabilityHook } from "../contracts.ts"
 
 /** Told of the first failure of a watcher. @internal */
 export type Dropped = (watcher: string, error: unknown) => void
