@@ -1,9 +1,10 @@
 /** SQLite by Kysely, over the driver that Node, Deno and Bun bring. */
 import { stat } from "node:fs/promises"
 import { resolve } from "node:path"
-import type { DatabaseSync, SQLInputValue } from "node:sqlite"
-import { Kysely, type SqliteDatabase, SqliteDialect } from "kysely"
+import type { DatabaseSync } from "node:sqlite"
+import { Kysely, SqliteDialect } from "kysely"
 import { EncxError } from "../mod.ts"
+import { adapter } from "../providers/_sqlite.ts"
 import { CommandError, codeOf, withFile } from "./_errors.ts"
 
 /** A stored row: names and values. */
@@ -34,30 +35,6 @@ export async function withDatabase<Result>(path: string, use: (db: Database) => 
   } finally {
     connection?.close()
   }
-}
-
-// Every statement is asked for its rows, which all three runtimes answer: what was changed is told by RETURNING.
-function adapter(connection: DatabaseSync): SqliteDatabase {
-  const prepare = (text: string): ReturnType<SqliteDatabase["prepare"]> => {
-    // A transaction that reads first and then wants to write is refused at once, however long it was told to wait.
-    const statement = connection.prepare(text === "begin" ? "begin immediate" : text)
-    const all = (values: readonly unknown[]): unknown[] => {
-      try {
-        return statement.all(...(values as SQLInputValue[]))
-      } catch (error) {
-        // SQLite has rolled back by itself, on a full disk for one: to say so would hide why.
-        if (text === "rollback" && error instanceof Error && /no transaction is active/.test(error.message)) return []
-        throw error
-      }
-    }
-    return {
-      reader: true,
-      all,
-      iterate: (values) => all(values).values(),
-      run: () => ({ changes: 0, lastInsertRowid: 0 }),
-    }
-  }
-  return { prepare, close: () => connection.close() }
 }
 
 function explained(path: string, error: unknown): unknown {

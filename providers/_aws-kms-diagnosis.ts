@@ -1,8 +1,9 @@
 /** What is looked at before AWS KMS is used, step by step: each has a way out. */
 import { randomBytes, wipe } from "../core/bytes.ts"
 import type { CallOptions, Context, Diagnosis, KeyManagementService } from "../core/contracts.ts"
-import { AccessDenied, EncxError } from "../core/errors.ts"
+import { AccessDenied } from "../core/errors.ts"
 import type { Connection } from "./_aws.ts"
+import { attempt, failed } from "./_diagnosis.ts"
 
 /** That of data keys: policies have conditions on it. No data key has this id. */
 const CONTEXT: Context = { purpose: "encx.v2.dek", dek_id: "0".repeat(32) }
@@ -177,22 +178,6 @@ async function* diagnosePermissions(
 }
 
 // --- Diagnoses ---
-
-/** What an attempt gave; what is no error of ours, such as a signal's reason, ends the diagnosis. */
-export async function attempt<Value>(look: () => Promise<Value>): Promise<{ value: Value } | { error: unknown }> {
-  try {
-    return { value: await look() }
-  } catch (error) {
-    return { error }
-  }
-}
-
-/** A check that failed, for a reason that says what to do. */
-export function failed(check: string, error: unknown): Diagnosis {
-  if (!(error instanceof EncxError)) throw error
-  const { message: detail, hint } = error
-  return { check, ok: false, detail, ...(hint === undefined ? {} : { hint }) }
-}
 
 function permission(check: string, result: { value: unknown } | { error: unknown }): Diagnosis {
   return "error" in result ? failed(check, result.error) : { check, ok: true, detail: "allowed" }

@@ -3,7 +3,8 @@ import type { CallOptions, Diagnosis } from "../core/contracts.ts"
 import { SecretNotFound } from "../core/errors.ts"
 import type { Connection } from "./_aws.ts"
 import { secretDeleted, secretEmpty } from "./_aws-errors.ts"
-import { attempt, diagnoseClock, diagnosePlace, failed } from "./_aws-kms-diagnosis.ts"
+import { diagnoseClock, diagnosePlace } from "./_aws-kms-diagnosis.ts"
+import { attempt, failed } from "./_diagnosis.ts"
 
 /** Looks at one secret and the way to it. Its value is fetched and not looked at: whether it may be is what is asked. */
 export async function* diagnoseSecrets(

@@ -78,8 +78,8 @@ function unsafe(path: string, state: string, hint: string): UnsafeFile {
   return new UnsafeFile(`Cannot use "${path}": ${state}`, { hint })
 }
 
-// Every statement is asked for its rows, which all three runtimes answer.
-function adapter(connection: DatabaseSync): SqliteDatabase {
+/** The driver as Kysely wants it. Every statement is asked for its rows, which all three runtimes answer: what was changed is told by RETURNING. */
+export function adapter(connection: DatabaseSync): SqliteDatabase {
   const prepare = (text: string): ReturnType<SqliteDatabase["prepare"]> => {
     // A transaction that reads first and then wants to write is refused at once, however long it was told to wait.
     const statement = connection.prepare(text === "begin" ? "begin immediate" : text)

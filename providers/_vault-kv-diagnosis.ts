@@ -1,9 +1,10 @@
 /** What is looked at before the KV engine is used, step by step: each has a way out. */
 import type { CallOptions, Diagnosis } from "../core/contracts.ts"
 import { AccessDenied, SecretNotFound } from "../core/errors.ts"
+import { attempt, failed } from "./_diagnosis.ts"
 import { type Connection, recordOf } from "./_vault.ts"
 import { secretGone } from "./_vault-errors.ts"
-import { attempt, diagnoseServer, diagnoseToken, failed, get } from "./_vault-transit-diagnosis.ts"
+import { diagnoseServer, diagnoseToken, get } from "./_vault-transit-diagnosis.ts"
 
 interface Patient {
   readonly connection: Connection

@@ -1,7 +1,8 @@
 /** What is looked at before Vault is used, step by step: each has a way out. */
 import { randomBytes, wipe } from "../core/bytes.ts"
 import type { CallOptions, Context, Diagnosis, KeyManagementService } from "../core/contracts.ts"
-import { AccessDenied, EncxError } from "../core/errors.ts"
+import { AccessDenied } from "../core/errors.ts"
+import { attempt, failed } from "./_diagnosis.ts"
 import { type Answer, type Connection, recordOf } from "./_vault.ts"
 import { badAnswer, vaultError } from "./_vault-errors.ts"
 import { type KeyPlace, keyIDOf, MAX_KEY, type TransitKey, transitKey, usable } from "./_vault-keys.ts"
@@ -225,22 +226,6 @@ export function get(connection: Connection, path: string, options?: CallOptions)
     read: ({ data }) => recordOf(data),
     options,
   })
-}
-
-/** What an attempt gave; what is no error of ours, such as a signal's reason, ends the diagnosis. */
-export async function attempt<Value>(look: () => Promise<Value>): Promise<{ value: Value } | { error: unknown }> {
-  try {
-    return { value: await look() }
-  } catch (error) {
-    return { error }
-  }
-}
-
-/** A check that failed, for a reason that says what to do. */
-export function failed(check: string, error: unknown): Diagnosis {
-  if (!(error instanceof EncxError)) throw error
-  const { message: detail, hint } = error
-  return { check, ok: false, detail, ...(hint === undefined ? {} : { hint }) }
 }
 
 function duration(timeMs: number): string {

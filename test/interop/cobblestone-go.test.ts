@@ -1,95 +1,37 @@
 import assert from "node:assert/strict"
-import { type ChildProcess, spawn, spawnSync } from "node:child_process"
-import { createHash, randomInt } from "node:crypto"
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync } from "node:fs"
-import { homedir } from "node:os"
-import { join } from "node:path"
-import process from "node:process"
-import { createInterface } from "node:readline"
+import { randomInt } from "node:crypto"
 import { after, test } from "node:test"
 import { concat, fromHex, hex, randomBytes } from "../../core/bytes.ts"
 import { openMessage, sealMessage } from "../../core/cipher/cobblestone.ts"
 import { bodyContext, type KeyEntry, parseEnvelope } from "../../core/cipher/envelope.ts"
 import { encodeContext, newCrypto, withKEKAlias, withKMSService } from "../../mod.ts"
 import { memory } from "../../providers/memory.ts"
-import { PEERS, skipIf } from "../vectors.ts"
+import { needsPeer, type Peer, startPeer } from "./_peer.ts"
 
 // Cobblestone-256 written from the specification in Go: it seals what we open, and opens what we seal.
 
-const SOURCES = join(PEERS, "cobblestone-go")
 const MESSAGES = 300
 const CHUNK = 16_384
 
-const hasSources = existsSync(join(SOURCES, "go.mod"))
-const hasGo = spawnSync("go", ["version"]).status === 0
-const options = skipIf(
-  !(hasSources && hasGo),
-  `${hasSources ? "Go is not installed" : `${SOURCES} is absent (ENCX_PEERS names its folder)`}`,
-)
+const options = needsPeer("cobblestone-go")
 
-interface Answer {
-  readonly ok: boolean
-  readonly data?: string
-  readonly error?: string
+let started: Peer | undefined
+after(() => started?.close())
+
+function peer(): Peer {
+  started ??= startPeer("cobblestone-go")
+  return started
 }
 
-// --- The peer ---
-
-// Built once for each state of its sources, and outside of the checkout.
-function build(): string {
-  const digest = createHash("sha256")
-  for (const file of readdirSync(SOURCES).toSorted())
-    digest.update(`${file}\0`).update(readFileSync(join(SOURCES, file)))
-  const folder = join(process.env.XDG_CACHE_HOME || join(homedir(), ".cache"), "encx")
-  const binary = join(
-    folder,
-    `cobblestone-go-${digest.digest("hex").slice(0, 16)}${process.platform === "win32" ? ".exe" : ""}`,
-  )
-  if (existsSync(binary)) return binary
-  mkdirSync(folder, { recursive: true })
-  const unfinished = `${binary}.${process.pid}`
-  const { status, stderr, error } = spawnSync("go", ["build", "-buildvcs=false", "-o", unfinished, "."], {
-    cwd: SOURCES,
-    encoding: "utf8",
-  })
-  assert.equal(status, 0, `go build: ${error ?? stderr}`)
-  renameSync(unfinished, binary)
-  return binary
+/** What the peer opens, in hex; it rejects when the peer refuses. */
+async function open(key: Uint8Array, context: Uint8Array, message: Uint8Array): Promise<string> {
+  const question = { key: hex(key), context: hex(context), data: hex(message) }
+  return (await peer().ask<{ data: string }>("open", question)).data
 }
 
-let peer: ChildProcess | undefined
-const asked: { resolve(answer: Answer): void; reject(error: Error): void }[] = []
-
-function start(): ChildProcess {
-  assert.ok(hasSources && hasGo, "ENCX_REQUIRE_SERVERS=1, and Go or the peer's sources are absent")
-  const child = spawn(build(), [], { stdio: ["pipe", "pipe", "inherit"] })
-  // It answers in the order in which it is asked.
-  createInterface({ input: child.stdout }).on("line", (line) => {
-    asked.shift()?.resolve(JSON.parse(line) as Answer)
-  })
-  const fail = (error: Error): void => {
-    for (const { reject } of asked.splice(0)) reject(error)
-  }
-  child.on("error", fail)
-  child.on("exit", (code) => fail(new Error(`the peer ended with ${code}`)))
-  return child
+async function refuses(key: Uint8Array, context: Uint8Array, message: Uint8Array): Promise<void> {
+  await assert.rejects(open(key, context, message), /^Error: the peer: /)
 }
-
-after(() => {
-  peer?.stdin?.end()
-  peer?.kill()
-})
-
-function ask(question: Readonly<Record<string, string>>): Promise<Answer> {
-  return new Promise((resolve, reject) => {
-    peer ??= start()
-    asked.push({ resolve, reject })
-    peer.stdin?.write(`${JSON.stringify(question)}\n`)
-  })
-}
-
-const open = (key: Uint8Array, context: Uint8Array, message: Uint8Array): Promise<Answer> =>
-  ask({ op: "open", key: hex(key), context: hex(context), data: hex(message) })
 
 interface Message {
   readonly key: Uint8Array
@@ -114,9 +56,8 @@ function* messages(): Generator<Message> {
 test("sealMessage() writes what the Go peer opens when lengths are about whole chunks", options, async () => {
   let opened = 0
   for (const { key, context, plaintext } of messages()) {
-    const answer = await open(key, context, sealMessage(key, context, plaintext))
-    assert.ok(answer.ok, `${plaintext.length} bytes: ${answer.error}`)
-    assert.ok(answer.data === hex(plaintext), `${plaintext.length} bytes differ`)
+    const data = await open(key, context, sealMessage(key, context, plaintext))
+    assert.ok(data === hex(plaintext), `${plaintext.length} bytes differ`)
     opened++
   }
   assert.equal(opened, MESSAGES)
@@ -125,15 +66,12 @@ test("sealMessage() writes what the Go peer opens when lengths are about whole c
 test("openMessage() opens what the Go peer seals when lengths are about whole chunks", options, async () => {
   let opened = 0
   for (const { key, context, plaintext } of messages()) {
-    const answer = await ask({ op: "seal", key: hex(key), context: hex(context), data: hex(plaintext) })
-    assert.ok(answer.ok, answer.error)
-    const message = fromHex(answer.data as string, "a message")
+    const question = { key: hex(key), context: hex(context), data: hex(plaintext) }
+    const { data } = await peer().ask<{ data: string }>("seal", question)
+    const message = fromHex(data, "a message")
     const back = openMessage(key, context, message)
     assert.ok(back && hex(back) === hex(plaintext), `${plaintext.length} bytes differ`)
-    assert.ok(
-      hex(sealMessage(key, context, plaintext, undefined, message.slice(0, 24))) === answer.data,
-      "another message",
-    )
+    assert.ok(hex(sealMessage(key, context, plaintext, undefined, message.slice(0, 24))) === data, "another message")
     opened++
   }
   assert.equal(opened, MESSAGES)
@@ -144,7 +82,7 @@ test("sealMessage() writes what the Go peer refuses when it was changed", option
   let refused = 0
   for (const length of [0, 1, CHUNK, CHUNK + 1]) {
     const message = sealMessage(key, context, randomBytes(length))
-    assert.ok((await open(key, context, message)).ok)
+    await open(key, context, message)
     const changes = [
       message.subarray(0, -1),
       concat(message, Uint8Array.of(0)),
@@ -153,11 +91,11 @@ test("sealMessage() writes what the Go peer refuses when it was changed", option
       message.with(24, (message[24] as number) ^ 1),
     ]
     for (const changed of changes) {
-      assert.equal((await open(key, context, changed)).ok, false)
+      await refuses(key, context, changed)
       refused++
     }
-    assert.equal((await open(key, randomBytes(20), message)).ok, false)
-    assert.equal((await open(randomBytes(32), context, message)).ok, false)
+    await refuses(key, randomBytes(20), message)
+    await refuses(randomBytes(32), context, message)
     refused += 2
   }
   assert.equal(refused, 28)
@@ -175,10 +113,8 @@ test(
       const parsed = parseEnvelope(await crypto.seal(plaintext, context))
       const [{ wrapped, ref, version }] = parsed.keys as [KeyEntry]
       const dek = await crypto.decryptDEK({ ciphertext: wrapped, keyID: ref, version, dekID: hex(parsed.dekID) })
-      const answer = await open(dek, bodyContext(parsed, encodeContext(context)), parsed.body)
-      assert.ok(answer.ok, answer.error)
-      assert.ok(answer.data === hex(plaintext))
-      assert.equal((await open(dek, bodyContext(parsed, encodeContext({ tenant: "other" })), parsed.body)).ok, false)
+      assert.ok((await open(dek, bodyContext(parsed, encodeContext(context)), parsed.body)) === hex(plaintext))
+      await refuses(dek, bodyContext(parsed, encodeContext({ tenant: "other" })), parsed.body)
     }
   },
 )

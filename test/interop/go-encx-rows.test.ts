@@ -31,7 +31,7 @@ import {
   toPeer,
   type Wrap,
 } from "../go-encx/_program.ts"
-import { needsPeer, type Peer, startPeer } from "./_go-encx.ts"
+import { needsPeer, type Peer, startPeer } from "./_peer.ts"
 
 // Rows both ways, and one keys.db that both sides rotate.
 
@@ -115,10 +115,10 @@ async function openedByPeer(name: string, row: object): Promise<Omit<Person, "Pa
   return withoutPassword(fromPeer(answer.row))
 }
 
-describe("rows with the Go peer", needsPeer, () => {
+describe("rows with the Go peer", needsPeer("go-encx"), () => {
   before(async () => {
     folder = await mkdtemp(join(tmpdir(), "encx-rows-"))
-    peer = startPeer()
+    peer = startPeer("go-encx")
   })
 
   after(async () => {

@@ -20,7 +20,7 @@ import { PasswordHasher } from "../../core/hash/password.ts"
 import { Peppers } from "../../core/hash/pepper.ts"
 import { patterned, through } from "../go-encx/_streams.ts"
 import { anyBytes, spellingOf, VALUES } from "../go-encx/_values.ts"
-import { needsPeer, type Peer, startPeer } from "./_go-encx.ts"
+import { needsPeer, type Peer, startPeer } from "./_peer.ts"
 
 // Values, streams and hashes, both ways. The peer agrees with the Go library itself; its README says how that was found.
 
@@ -33,7 +33,7 @@ const bytes = (digits: unknown): Uint8Array => fromHex(digits as string, "an ans
 
 let started: Peer | undefined
 const peer = (): Peer => {
-  started ??= startPeer()
+  started ??= startPeer("go-encx")
   return started
 }
 after(() => started?.close())
@@ -52,7 +52,7 @@ function* values(): Generator<{ name: string; value: unknown; spelled: unknown }
   }
 }
 
-describe("the Go peer, and values of every type", needsPeer, () => {
+describe("the Go peer, and values of every type", needsPeer("go-encx"), () => {
   it("serialises, hashes and encrypts what is read here", async () => {
     const dek = randomBytes(32)
     const all = [...values()]
@@ -173,7 +173,7 @@ describe("the Go peer, and values of every type", needsPeer, () => {
   })
 })
 
-describe("the Go peer, and streams", needsPeer, () => {
+describe("the Go peer, and streams", needsPeer("go-encx"), () => {
   const size = (i: number): number => (i % 4 === 0 ? 4096 * (i % 16) + randomInt(3) : randomInt(60_000))
 
   it("reads what is written here, in pieces of any size", async () => {
@@ -229,7 +229,7 @@ describe("the Go peer, and streams", needsPeer, () => {
   })
 })
 
-describe("the Go peer, and password hashes", needsPeer, () => {
+describe("the Go peer, and password hashes", needsPeer("go-encx"), () => {
   const password = (): string => fc.sample(VALUES.string as fc.Arbitrary<string>, 1)[0] as string
   const { type } = spellingOf("string")
 

@@ -1,4 +1,4 @@
-/** The Go peer of the Go library's formats: built once for each state of its sources, outside of the checkout; JSON lines in and out. */
+/** The Go peers: built once for each state of their sources, outside of the checkout; JSON lines in and out. */
 import assert from "node:assert/strict"
 import { type ChildProcess, spawn, spawnSync } from "node:child_process"
 import { createHash } from "node:crypto"
@@ -9,15 +9,18 @@ import process from "node:process"
 import { createInterface } from "node:readline"
 import { PEERS, skipIf } from "../vectors.ts"
 
-const SOURCES = join(PEERS, "go-encx")
-const hasSources = existsSync(join(SOURCES, "go.mod"))
+/** Which program: its folder among the peers. */
+export type PeerName = "cobblestone-go" | "go-encx"
+
+const sourcesOf = (name: PeerName): string => join(PEERS, name)
+const hasSources = (name: PeerName): boolean => existsSync(join(sourcesOf(name), "go.mod"))
 const hasGo = spawnSync("go", ["version"]).status === 0
 
-/** The options of a test that needs the peer. */
-export const needsPeer: { skip: string | false } = skipIf(
-  !(hasSources && hasGo),
-  `${hasSources ? "Go is not installed" : `${SOURCES} is absent (ENCX_PEERS names its folder)`}`,
-)
+/** The options of a test that needs a peer. */
+export function needsPeer(name: PeerName): { skip: string | false } {
+  const absent = hasSources(name) ? "Go is not installed" : `${sourcesOf(name)} is absent (ENCX_PEERS names its folder)`
+  return skipIf(!(hasSources(name) && hasGo), absent)
+}
 
 /** What the peer answers. */
 export type Answer = Readonly<Record<string, unknown>>
@@ -30,18 +33,19 @@ export interface Peer {
   close(): Promise<void>
 }
 
-function build(): string {
+function build(name: PeerName): string {
+  const sources = sourcesOf(name)
   const digest = createHash("sha256")
-  for (const file of readdirSync(SOURCES).toSorted())
-    digest.update(`${file}\0`).update(readFileSync(join(SOURCES, file)))
+  for (const file of readdirSync(sources).toSorted())
+    digest.update(`${file}\0`).update(readFileSync(join(sources, file)))
   const folder = join(process.env.XDG_CACHE_HOME || join(homedir(), ".cache"), "encx")
   const suffix = process.platform === "win32" ? ".exe" : ""
-  const binary = join(folder, `go-encx-${digest.digest("hex").slice(0, 16)}${suffix}`)
+  const binary = join(folder, `${name}-${digest.digest("hex").slice(0, 16)}${suffix}`)
   if (existsSync(binary)) return binary
   mkdirSync(folder, { recursive: true })
   const unfinished = `${binary}.${process.pid}`
   const { status, stderr, error } = spawnSync("go", ["build", "-buildvcs=false", "-o", unfinished, "."], {
-    cwd: SOURCES,
+    cwd: sources,
     encoding: "utf8",
   })
   assert.equal(status, 0, `go build: ${error ?? stderr}`)
@@ -49,10 +53,10 @@ function build(): string {
   return binary
 }
 
-/** Starts the peer; whoever starts it closes it. */
-export function startPeer(): Peer {
-  assert.ok(hasSources && hasGo, "ENCX_REQUIRE_SERVERS=1, and Go or the peer's sources are absent")
-  const child: ChildProcess = spawn(build(), [], { stdio: ["pipe", "pipe", "inherit"] })
+/** Starts a peer; whoever starts it closes it. */
+export function startPeer(name: PeerName): Peer {
+  assert.ok(hasSources(name) && hasGo, "ENCX_REQUIRE_SERVERS=1, and Go or the peer's sources are absent")
+  const child: ChildProcess = spawn(build(name), [], { stdio: ["pipe", "pipe", "inherit"] })
   const asked: { resolve(answer: Answer): void; reject(error: Error): void }[] = []
   const fail = (error: Error): void => {
     for (const { reject } of asked.splice(0)) reject(error)
