@@ -77,7 +77,7 @@ export async function loadPeppers(source: ResolvedSecret, create: boolean, ask: 
   if (found) return found
   if (!create) {
     throw new UninitializedPepper(`Cannot start: there is no pepper at "${store.getStoragePath(alias)}"`, {
-      hint: "store one first, or let the first start do so: withBootstrap({ createPepper: true })",
+      hint: "check the alias; or store one first: encx pepper init, or withBootstrap({ createPepper: true }) at the first start",
     })
   }
   await ask()

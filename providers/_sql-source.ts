@@ -83,7 +83,7 @@ function sqliteFile(url: string): Source {
   }
   if (/[?#]/.test(text)) throw unreadable("it has a query or a fragment")
   if (path === "" || path.includes("\0")) throw unreadable("it names no file")
-  if (text.startsWith("//")) throw unreadable("its path is neither relative nor absolute: sqlite:///srv/app/keys.db")
+  if (text.startsWith("//")) throw unreadable("it has two slashes", "write sqlite:///srv/app/keys.db, or sqlite:.encx/keys.db")
   return {
     dialect: DIALECTS.sqlite,
     // Whoever waits too long for a file waits for its writer; and what is in memory would be lost.
@@ -164,8 +164,8 @@ function mysql(url: string): Source {
   }
 }
 
-function unreadable(state: string): InvalidConfiguration {
-  return new InvalidConfiguration(`Cannot use the database's URL: ${state}`)
+function unreadable(state: string, hint?: string): InvalidConfiguration {
+  return new InvalidConfiguration(`Cannot use the database's URL: ${state}`, hint === undefined ? {} : { hint })
 }
 
 /** Lets statements that are under way end, for a while. */

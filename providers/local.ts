@@ -41,7 +41,7 @@ export function local(options: LocalOptions): LocalServices {
   const services = keyStoreServices(
     "local",
     keyFile(path, passphrase),
-    `create it first: encx keys create, or withBootstrap; the key file is "${path}"`,
+    `check the alias, or create it first: encx keys create, or withBootstrap({ createKEK: true }); the key file is "${path}"`,
   )
   return {
     ...services,

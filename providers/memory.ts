@@ -37,7 +37,7 @@ export function memory(options: MemoryOptions = {}): LocalServices {
         store = change(store)
       },
     },
-    "create it first: createKey(alias), storePepper(alias, pepper), or withBootstrap",
+    "check the alias, or create it first: createKey(alias), storePepper(alias, pepper), or withBootstrap",
   )
 }
 

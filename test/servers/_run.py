@@ -20,10 +20,21 @@ def watch() -> None:
 threading.Thread(target=watch, daemon=True).start()
 sys.argv = sys.argv[1:]
 if sys.argv[0] == "moto.server":
-    # moto has AWS's words for a ciphertext that is of no key here, and does not send them.
     from moto.core.exceptions import JsonRESTError
+    from moto.core.responses import BaseResponse
     from moto.kms.exceptions import AccessDeniedException
 
+    # moto looks whether a name is taken and then takes it, in many threads: AWS does that in one step, and so does one at a time.
+    one_at_a_time = threading.RLock()
+    call_action = BaseResponse.call_action
+
+    def call_action_alone(self):
+        with one_at_a_time:
+            return call_action(self)
+
+    BaseResponse.call_action = call_action_alone
+
+    # moto has AWS's words for a ciphertext that is of no key here, and does not send them.
     AccessDeniedException.__init__ = lambda self, message: JsonRESTError.__init__(
         self, "AccessDeniedException", message
     )
