@@ -88,6 +88,20 @@ export {
   type Verification,
 } from "./core/keys/envelopes.ts"
 export type { KMSCalls } from "./core/keys/keyring.ts"
+export type {
+  AnyLayout,
+  FieldValueOf,
+  HashedKeysOf,
+  HashedValueOf,
+  IndexedKeysOf,
+  IndexNamesOf,
+  InputOf,
+  LookupOf,
+  OpenedOf,
+  PatchOf,
+  SealedRowOf,
+  StoredRowOf,
+} from "./core/layout-types.ts"
 export { newCrypto } from "./core/new-crypto.ts"
 export type {
   Health,

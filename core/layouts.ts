@@ -7,19 +7,23 @@ import type { CallOptions } from "./contracts.ts"
 import * as goOpen from "./go-encx/open.ts"
 import * as goSeal from "./go-encx/seal.ts"
 import type { AnyGoSchema } from "./go-encx/types.ts"
+import type { AnyLayout } from "./layout-types.ts"
 import * as find from "./records/find.ts"
 import * as open from "./records/open.ts"
 import type { RecordTools, Row, Values } from "./records/row.ts"
 import * as seal from "./records/seal.ts"
-import type { AnySchema } from "./records/types.ts"
 
-/** A schema of either layout. @internal */
-export type AnyLayout = AnySchema | AnyGoSchema
+/** What a query that found nothing gives is met here, and not in the middle of the work. */
+function checkObject(value: unknown, name: string): void {
+  if (typeof value !== "object" || value === null)
+    throw new TypeError(`Cannot use "${name}": it is ${value == null ? String(value) : "not an object"}`)
+}
 
 const isGo = (schema: AnyLayout): schema is AnyGoSchema => "layout" in schema
 
 /** @internal */
 export function sealRecord(tools: RecordTools, schema: AnyLayout, object: Values, options?: CallOptions): Promise<Row> {
+  checkObject(object, "object")
   return isGo(schema)
     ? goSeal.sealRecord(tools, schema, object, options)
     : seal.sealRecord(tools, schema, object, options)
@@ -32,6 +36,7 @@ export function sealRecords(
   objects: readonly Values[],
   options?: CallOptions,
 ): Promise<Row[]> {
+  for (const object of objects) checkObject(object, "object")
   return isGo(schema)
     ? goSeal.sealRecords(tools, schema, objects, options)
     : seal.sealRecords(tools, schema, objects, options)
@@ -39,6 +44,7 @@ export function sealRecords(
 
 /** @internal */
 export function openRecord(tools: RecordTools, schema: AnyLayout, row: Values, options?: CallOptions): Promise<Row> {
+  checkObject(row, "row")
   return isGo(schema) ? goOpen.openRecord(tools, schema, row, options) : open.openRecord(tools, schema, row, options)
 }
 
@@ -50,6 +56,8 @@ export function updateRecord(
   patch: Values,
   options?: CallOptions,
 ): Promise<Row> {
+  checkObject(row, "row")
+  checkObject(patch, "patch")
   return isGo(schema)
     ? goSeal.updateRecord(tools, schema, row, patch, options)
     : seal.updateRecord(tools, schema, row, patch, options)
@@ -62,6 +70,7 @@ export function rewrapRecords(
   rows: readonly Values[],
   options?: CallOptions,
 ): Promise<Row[]> {
+  for (const row of rows) checkObject(row, "row")
   return isGo(schema)
     ? goOpen.rewrapRecords(tools, schema, rows, options)
     : open.rewrapRecords(tools, schema, rows, options)
@@ -76,6 +85,7 @@ export function compareRecordHash(
   value: unknown,
   options?: CallOptions,
 ): Promise<boolean> {
+  checkObject(row, "row")
   return isGo(schema)
     ? goOpen.compareRecordHash(tools, schema, row, field, value, options)
     : open.compareRecordHash(tools, schema, row, field, value as string | Uint8Array, options)
@@ -101,6 +111,7 @@ export function openMatches(
   value: unknown,
   options?: find.LookupOptions & CallOptions,
 ): Promise<Row[]> {
+  for (const row of rows) checkObject(row, "row")
   return isGo(schema)
     ? goOpen.openMatches(tools, schema, rows, field, value, options)
     : find.openMatches(tools, schema, rows, field, value, options)

@@ -184,7 +184,8 @@ export function withClock(clock: Clock): Option {
  * agree on the versions, and `rotateKEK` changes them in one transaction. The table is made where it is missing.
  */
 export function withDatabase(database: DatabaseSource): Option {
-  return { database }
+  // A variable that is not set is refused with what else is no database: without one, versions would be numbered otherwise.
+  return { database: database ?? (null as never) }
 }
 
 /** What counts and times every operation: `inMemoryMetrics()`, or the adapter of `encx/opentelemetry`. */

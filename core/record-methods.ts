@@ -16,7 +16,20 @@ import type {
   GoSealedRow,
   GoStoredRow,
 } from "./go-encx/types.ts"
-import type { AnyLayout } from "./layouts.ts"
+import type {
+  AnyLayout,
+  FieldValueOf,
+  HashedKeysOf,
+  HashedValueOf,
+  IndexedKeysOf,
+  IndexNamesOf,
+  InputOf,
+  LookupOf,
+  OpenedOf,
+  PatchOf,
+  SealedRowOf,
+  StoredRowOf,
+} from "./layout-types.ts"
 import * as layouts from "./layouts.ts"
 import type { Operations } from "./operations.ts"
 import type { RecordTools, Values } from "./records/row.ts"
@@ -38,7 +51,10 @@ import type {
   StoredRow,
 } from "./records/types.ts"
 
-/** Seals, opens, updates, finds and re-wraps records. */
+/**
+ * Seals, opens, updates, finds and re-wraps records. The compiler tells what is wrong in a call by the last signature, so the last
+ * of each method is of both layouts.
+ */
 export class RecordMethods {
   readonly #operations: Operations<RecordTools>
 
@@ -63,6 +79,12 @@ export class RecordMethods {
     object: O & NoStoredValues<O> & Exact<O, GoInput<S>>,
     options?: CallOptions,
   ): Promise<GoSealedRow<S>>
+  /** A schema of either layout. */
+  sealRecord<S extends AnyLayout, O extends InputOf<S>>(
+    schema: S,
+    object: O & NoStoredValues<O> & Exact<O, InputOf<S>>,
+    options?: CallOptions,
+  ): Promise<SealedRowOf<S>>
   async sealRecord(schema: AnyLayout, object: Values, options?: CallOptions): Promise<unknown> {
     return await this.#operations.run("sealRecord", (tools) => layouts.sealRecord(tools, schema, object, options))
   }
@@ -82,6 +104,12 @@ export class RecordMethods {
     objects: readonly (O & NoStoredValues<O> & Exact<O, GoInput<S>>)[],
     options?: CallOptions,
   ): Promise<GoSealedRow<S>[]>
+  /** A schema of either layout. */
+  sealRecords<S extends AnyLayout, O extends InputOf<S>>(
+    schema: S,
+    objects: readonly (O & NoStoredValues<O> & Exact<O, InputOf<S>>)[],
+    options?: CallOptions,
+  ): Promise<SealedRowOf<S>[]>
   async sealRecords(schema: AnyLayout, objects: readonly Values[], options?: CallOptions): Promise<unknown> {
     return await this.#operations.run("sealRecords", (tools) => layouts.sealRecords(tools, schema, objects, options))
   }
@@ -95,6 +123,8 @@ export class RecordMethods {
   openRecord<S extends AnySchema>(schema: S, row: StoredRow<S>, options?: CallOptions): Promise<Opened<S>>
   /** Opens a row of the Go library's layout. It is not noticed when columns of one row were swapped, or a row as a whole. */
   openRecord<S extends AnyGoSchema>(schema: S, row: GoStoredRow<S>, options?: CallOptions): Promise<GoOpened<S>>
+  /** A schema of either layout. */
+  openRecord<S extends AnyLayout>(schema: S, row: StoredRowOf<S>, options?: CallOptions): Promise<OpenedOf<S>>
   async openRecord(schema: AnyLayout, row: Values, options?: CallOptions): Promise<unknown> {
     return await this.#operations.run("openRecord", (tools) => layouts.openRecord(tools, schema, row, options))
   }
@@ -113,6 +143,13 @@ export class RecordMethods {
     patch: P & NoStoredValues<P> & Exact<P, GoPatch<S>>,
     options?: CallOptions,
   ): Promise<Partial<GoSealedRow<S>>>
+  /** A schema of either layout. */
+  updateRecord<S extends AnyLayout, P extends PatchOf<S>>(
+    schema: S,
+    row: StoredRowOf<S>,
+    patch: P & NoStoredValues<P> & Exact<P, PatchOf<S>>,
+    options?: CallOptions,
+  ): Promise<Partial<SealedRowOf<S>>>
   async updateRecord(schema: AnyLayout, row: Values, patch: Values, options?: CallOptions): Promise<unknown> {
     return await this.#operations.run("updateRecord", (tools) =>
       layouts.updateRecord(tools, schema, row, patch, options),
@@ -123,6 +160,8 @@ export class RecordMethods {
   rewrapRecord<S extends AnySchema>(schema: S, row: StoredRow<S>, options?: CallOptions): Promise<RowKey>
   /** The same for a row of the Go library's layout. */
   rewrapRecord<S extends AnyGoSchema>(schema: S, row: GoStoredRow<S>, options?: CallOptions): Promise<RowKey>
+  /** A schema of either layout. */
+  rewrapRecord<S extends AnyLayout>(schema: S, row: StoredRowOf<S>, options?: CallOptions): Promise<RowKey>
   async rewrapRecord(schema: AnyLayout, row: Values, options?: CallOptions): Promise<unknown> {
     return (await this.rewrapRecords(schema as AnySchema, [row], options))[0]
   }
@@ -137,6 +176,12 @@ export class RecordMethods {
   rewrapRecords<S extends AnyGoSchema>(
     schema: S,
     rows: readonly GoStoredRow<S>[],
+    options?: CallOptions,
+  ): Promise<RowKey[]>
+  /** A schema of either layout. */
+  rewrapRecords<S extends AnyLayout>(
+    schema: S,
+    rows: readonly StoredRowOf<S>[],
     options?: CallOptions,
   ): Promise<RowKey[]>
   async rewrapRecords(schema: AnyLayout, rows: readonly Values[], options?: CallOptions): Promise<unknown> {
@@ -157,6 +202,14 @@ export class RecordMethods {
     row: GoStoredRow<S>,
     field: K,
     value: GoFieldValue<S, K>,
+    options?: CallOptions,
+  ): Promise<boolean>
+  /** A schema of either layout. */
+  compareRecordHash<S extends AnyLayout, const K extends HashedKeysOf<S>>(
+    schema: S,
+    row: StoredRowOf<S>,
+    field: K,
+    value: HashedValueOf<S, K>,
     options?: CallOptions,
   ): Promise<boolean>
   async compareRecordHash(
@@ -184,6 +237,13 @@ export class RecordMethods {
     field: K,
     value: GoFieldValue<S, K>,
   ): { [Column in `${Lowercase<K>}_hash`]: BasicHash }
+  /** A schema of either layout. */
+  lookup<S extends AnyLayout, const K extends IndexedKeysOf<S>, const Name extends string = "index">(
+    schema: S,
+    field: K,
+    value: FieldValueOf<S, K>,
+    options?: S extends AnyGoSchema ? undefined : LookupOptions<Name & IndexNamesOf<S, K>>,
+  ): LookupOf<S, K, Name>
   lookup(schema: AnyLayout, field: string, value: unknown, options?: LookupOptions<string>): Values {
     const { tools } = this.#operations
     return this.#operations.compute("lookup", () => layouts.lookup(tools, schema, field, value, options))
@@ -205,6 +265,14 @@ export class RecordMethods {
     value: GoFieldValue<S, K>,
     options?: CallOptions,
   ): Promise<GoOpened<S>[]>
+  /** A schema of either layout. */
+  openMatches<S extends AnyLayout, const K extends IndexedKeysOf<S>>(
+    schema: S,
+    rows: readonly StoredRowOf<S>[],
+    field: K,
+    value: FieldValueOf<S, K>,
+    options?: S extends AnyGoSchema ? CallOptions : CallOptions & LookupOptions<IndexNamesOf<S, K>>,
+  ): Promise<OpenedOf<S>[]>
   async openMatches(
     schema: AnyLayout,
     rows: readonly Values[],

@@ -7,6 +7,13 @@ export interface ProductionOptions {
   readonly allowInProduction?: boolean
 }
 
+/** @throws {InvalidConfiguration} when an option has another name: one that is misspelt would be left out unnoticed */
+export function checkNames(provider: string, options: object, names: readonly string[]): void {
+  const unknown = Object.keys(options).filter((name) => !names.includes(name))
+  if (unknown.length > 0)
+    throw new InvalidConfiguration(unknown.map((name) => `Cannot use ${provider}: there is no option "${name}"`))
+}
+
 /** Refuses to start in production by accident. */
 export function refuseInProduction(
   name: string,

@@ -99,7 +99,7 @@ function findOut(error: unknown, { name }: SQLDialect): Found {
     return { meaning, hint, state: `the database answered with SQLSTATE ${code}` }
   }
   const reason = typeof code === "string" && UNREACHABLE.test(code) ? ` (${code})` : ""
-  return { meaning: "unavailable", state: `it cannot be reached${reason}` }
+  return { meaning: "unavailable", state: `it cannot be reached${reason}`, hint: "check that it runs, and its address" }
 }
 
 function ofSQLite({ errcode, errno, code, message }: DriverError): Found {

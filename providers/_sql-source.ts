@@ -83,7 +83,8 @@ function sqliteFile(url: string): Source {
   }
   if (/[?#]/.test(text)) throw unreadable("it has a query or a fragment")
   if (path === "" || path.includes("\0")) throw unreadable("it names no file")
-  if (text.startsWith("//")) throw unreadable("it has two slashes", "write sqlite:///srv/app/keys.db, or sqlite:.encx/keys.db")
+  if (text.startsWith("//"))
+    throw unreadable("it has two slashes", "write sqlite:///srv/app/keys.db, or sqlite:.encx/keys.db")
   return {
     dialect: DIALECTS.sqlite,
     // Whoever waits too long for a file waits for its writer; and what is in memory would be lost.
@@ -147,12 +148,14 @@ function mysql(url: string): Source {
       const needed = ["kysely", "mysql2"]
       const { Kysely, MysqlDialect } = await load("kysely", () => import("kysely"), needed)
       const { createPool } = await load("mysql2", () => import("mysql2"), needed)
-      const pool = createPool({
-        uri: url.replace(/^[^:]*:/, "mysql:"),
-        connectionLimit: CONNECTIONS,
-        connectTimeout: timeoutMs,
-        enableKeepAlive: true,
-      })
+      const pool = readingParameters(() =>
+        createPool({
+          uri: url.replace(/^[^:]*:/, "mysql:"),
+          connectionLimit: CONNECTIONS,
+          connectTimeout: timeoutMs,
+          enableKeepAlive: true,
+        }),
+      )
       const connections = new Set<{ destroy(): void }>()
       pool.on("connection", (connection) => void connections.add(connection as unknown as { destroy(): void }))
       const db = new Kysely<KEKVersionsTable>({ dialect: new MysqlDialect({ pool }) })
@@ -161,6 +164,15 @@ function mysql(url: string): Source {
         close: () => closeOrCut(db, () => [...connections].map(async (connection) => connection.destroy())),
       }
     },
+  }
+}
+
+/** What the driver says of a parameter may quote the URL: it is not passed on. */
+function readingParameters<Result>(read: () => Result): Result {
+  try {
+    return read()
+  } catch {
+    throw unreadable("its driver refuses a parameter", 'TLS is ?ssl={"rejectUnauthorized":true}')
   }
 }
 

@@ -202,7 +202,11 @@ function authProblems(provider: string, auth: VaultAuth | undefined): string[] {
 /** An origin, or a URL with a path before `/v1`. */
 function addressOf(provider: string, address: string, allowInsecure = false): string {
   const url = URL.canParse(address) ? new URL(address) : undefined
-  const plain = url && url.username === "" && url.password === "" && url.search === "" && url.hash === ""
+  if (url && (url.username !== "" || url.password !== ""))
+    throw new InvalidConfiguration(`Cannot use ${provider}: its address has a user name or a password`, {
+      hint: "leave them out: a token is VAULT_TOKEN, and a login the option auth",
+    })
+  const plain = url && url.search === "" && url.hash === ""
   if (!plain || !/^https?:$/.test(url.protocol))
     throw new InvalidConfiguration(`Cannot use ${provider}: its address is no URL of http: or https:`, {
       hint: "write https://vault.example.com:8200",

@@ -8,7 +8,7 @@ import { fromBase64, wipe } from "../core/bytes.ts"
 import { unwrapDEK, wrapDEK } from "../core/cipher/dek-wrap.ts"
 import type { KeyManagementService } from "../core/contracts.ts"
 import { InvalidFormat, KeyNotFound } from "../core/errors.ts"
-import { type ProductionOptions, refuseInProduction } from "./_production.ts"
+import { checkNames, type ProductionOptions, refuseInProduction } from "./_production.ts"
 
 /** Options of {@link env}. */
 export interface EnvOptions extends ProductionOptions {
@@ -35,6 +35,7 @@ const VERSION = 1
  * ```
  */
 export function env(options: EnvOptions = {}): KeyManagementService {
+  checkNames(PROVIDER, options, ["variables", "allowInProduction"])
   refuseInProduction(PROVIDER, options, "use a KMS")
   const { variables = process.env } = options
 

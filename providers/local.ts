@@ -11,7 +11,7 @@ import { InvalidConfiguration } from "../core/errors.ts"
 import { keyFile } from "./_key-file.ts"
 import { diagnoseKeyFile } from "./_key-file-diagnosis.ts"
 import { keyStoreServices, type LocalServices } from "./_key-store.ts"
-import { type ProductionOptions, refuseInProduction } from "./_production.ts"
+import { checkNames, type ProductionOptions, refuseInProduction } from "./_production.ts"
 
 /** Options of {@link local}. */
 export interface LocalOptions extends ProductionOptions {
@@ -33,6 +33,7 @@ export interface LocalOptions extends ProductionOptions {
  * ```
  */
 export function local(options: LocalOptions): LocalServices {
+  checkNames("local", options, ["path", "passphrase", "allowInProduction"])
   const { path, passphrase } = options
   if (typeof path !== "string" || !isAbsolute(path))
     throw new InvalidConfiguration(`Cannot use the key file "${path}": its path is not absolute`)

@@ -8,7 +8,7 @@ import { setTimeout as sleep } from "node:timers/promises"
 import { inspect } from "node:util"
 import { randomBytes, utf8 } from "../core/bytes.ts"
 import type { CallOptions, KEKVersion, KEKVersionStore } from "../core/contracts.ts"
-import { Closed, DatabaseUnavailable, EncxError, InvalidInput } from "../core/errors.ts"
+import { Closed, DatabaseUnavailable, EncxError, InvalidConfiguration, InvalidInput } from "../core/errors.ts"
 import type { KyselyDatabase, PostgresPool } from "../core/options.ts"
 import { type Resilience, type ResilienceOptions, resilient } from "../core/resilience.ts"
 import { databaseError, isConflict, isCrowded, isTableMissing } from "./_sql-errors.ts"
@@ -25,6 +25,14 @@ export interface SQLOptions extends ResilienceOptions {
   readonly deadlineMs?: number
 }
 
+const OPTIONS: readonly (keyof SQLOptions)[] = [
+  "attempts",
+  "requestTimeoutMs",
+  "deadlineMs",
+  "breaker",
+  "clock",
+  "random",
+]
 const REQUEST_TIMEOUT_MS = 10_000
 /** The Go library takes no longer alias. */
 const ALIAS_MAX = 256
@@ -37,7 +45,7 @@ const PAUSE_MS = { first: 4, longest: 64 } as const
  * those of a `Kysely` or a `pg.Pool` are the program's.
  *
  * @param source `postgres://…`, `mysql://…`, `sqlite:.encx/keys.db` (the Go library's file), a `Kysely`, or a `pg.Pool`
- * @throws {InvalidConfiguration} when it is none of those; nothing of a URL is quoted
+ * @throws {InvalidConfiguration} when it is none of those; nothing of a URL is quoted; or when an option has another name
  *
  * @example Versions in a file
  * ```ts
@@ -54,6 +62,11 @@ const PAUSE_MS = { first: 4, longest: 64 } as const
  * ```
  */
 export function sql(source: string | KyselyDatabase | PostgresPool, options: SQLOptions = {}): KEKVersionStore {
+  const unknown = Object.keys(options).filter((name) => !(OPTIONS as readonly string[]).includes(name))
+  if (unknown.length > 0)
+    throw new InvalidConfiguration(
+      unknown.map((name) => `Cannot use the database of key versions: there is no option "${name}"`),
+    )
   return new SQLVersions(sourceOf(source), options)
 }
 

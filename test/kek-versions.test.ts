@@ -393,7 +393,7 @@ describe("withDatabase()", () => {
         return true
       },
     )
-    for (const database of ["keys.db", "redis://h", {}, 7, { selectFrom: () => {} }])
+    for (const database of [undefined, "keys.db", "redis://h", {}, 7, { selectFrom: () => {} }])
       await assert.rejects(
         newCrypto(withKMSService(memory()), withKEKAlias(ALIAS), withDatabase(none(database))),
         InvalidConfiguration,

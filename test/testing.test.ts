@@ -102,6 +102,11 @@ console.log(JSON.stringify({ unchanged: readdirSync(".").join() === before, vers
     await crypto.close()
   })
 
+  it("refuses a fault that would never happen", () => {
+    const wrong = [{ kind: "unavailble" }, {}, { kind: "lost", methods: ["decryptDek"] }]
+    for (const fault of wrong) assert.throws(() => fakeKMS().inject(fault as never), /Cannot inject a fault/)
+  })
+
   it("hashes passwords far cheaper than newCrypto() allows, unless it is given a cost", async () => {
     const crypto = await newTestCrypto()
     assert.match(await crypto.hashSecure("password"), /\$m=64,t=1,p=1,/)

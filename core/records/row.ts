@@ -7,7 +7,7 @@ import { compareBytes } from "../bytes.ts"
 import { encodeContext } from "../cipher/context.ts"
 import { type Header, MAGIC, parseRowKey } from "../cipher/envelope.ts"
 import type { CallOptions } from "../contracts.ts"
-import { type EncxError, InvalidFormat } from "../errors.ts"
+import { type EncxError, InvalidFormat, InvalidInput } from "../errors.ts"
 import type { IndexRoot } from "../hash/blind-index.ts"
 import type { PasswordHasher } from "../hash/password.ts"
 import type { DataKeys } from "../keys/data-keys.ts"
@@ -35,8 +35,12 @@ export type Row = Record<string, unknown>
 
 /** Who an object or a row is. A record whose identity the library makes has it in `record_id`. */
 export function identityOf(schema: AnySchema, values: Values, recordID: unknown = values[RECORD_ID]): RowIdentity {
-  const row =
-    schema.row === "unbound" ? undefined : canonicalRow(schema.row === "generated" ? recordID : values[schema.row])
+  const { row: binding } = schema
+  const name = binding === "generated" ? RECORD_ID : binding
+  const given = binding === "generated" ? recordID : values[binding]
+  if (binding !== "unbound" && given === undefined)
+    throw new InvalidInput(`Cannot bind a row: "${name}", which is its identity, is missing`)
+  const row = binding === "unbound" ? undefined : canonicalRow(given)
   const tenant = schema.tenant === undefined ? undefined : boundName(values[schema.tenant], "tenant")
   const identity = { table: schema.table, row, tenant }
   // A context that does not fit is refused here, before a hash is computed or a KMS called.

@@ -131,7 +131,7 @@ function faulty<Service extends object, Method extends string>(
   errorOf: Thrown,
 ): Service & Fake<Method> {
   const random = generator(seed)
-  let active = faults.map((fault) => armed(fault))
+  let active = faults.map((fault) => armed(fault, Object.keys(methods)))
   const calls = Object.fromEntries(Object.keys(methods).map((name) => [name, 0])) as Record<Method, number>
   const asked = around(service, methods, async (call) => {
     calls[call.method as Method]++
@@ -149,7 +149,7 @@ function faulty<Service extends object, Method extends string>(
   const fake: Fake<Method> = {
     calls,
     inject(fault) {
-      const added = armed(fault)
+      const added = armed(fault, Object.keys(methods))
       active = [...active, added]
       return () => {
         active = active.filter((each) => each !== added)
@@ -167,10 +167,19 @@ interface Armed<Method extends string> {
   applies(method: string, random: () => number): boolean
 }
 
-function armed<Method extends string>(fault: Fault<Method>): Armed<Method> {
+const KINDS: readonly FaultKind[] = [
+  ...(["unavailable", "denied", "unauthenticated", "lost", "disabled"] as const),
+  ...(["hang", "slow", "nonsense"] as const),
+]
+
+function armed<Method extends string>(fault: Fault<Method>, known: readonly string[]): Armed<Method> {
   const { methods, probability = 1, times = Number.POSITIVE_INFINITY, after = 0 } = fault
   if (!(probability >= 0 && probability <= 1))
     throw new InvalidConfiguration("Cannot inject a fault: its probability is not from 0 to 1")
+  if (!KINDS.includes(fault.kind)) throw new InvalidConfiguration("Cannot inject a fault: its kind is none")
+  const unknown = methods?.find((name) => !known.includes(name))
+  if (unknown !== undefined)
+    throw new InvalidConfiguration(`Cannot inject a fault: the service has no method "${unknown}"`)
   let [well, wrong] = [after, times]
   return {
     fault,

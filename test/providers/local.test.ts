@@ -142,6 +142,8 @@ describe("local()", () => {
   it("local() refuses a path when it is not absolute, or none that the system takes", () => {
     assert.throws(() => local({ path: "keys.json" }), InvalidConfiguration)
     assert.throws(() => local({ path: "" }), InvalidConfiguration)
+    const misspelt = { path: "/nowhere/keys.json", passphrse: "hunter2" }
+    assert.throws(() => local(misspelt), /there is no option "passphrse"$/)
     assert.throws(() => local({ path: "/nowhere/keys\0.json" }), InvalidConfiguration)
   })
 })

@@ -536,6 +536,18 @@ describe("sql(): what is wrong", () => {
     }
   })
 
+  it("refuses an option that is misspelt, and a parameter that the driver does not take, without quoting it", async () => {
+    assert.throws(() => sql("sqlite:keys.db", { timeoutMs: 5 } as never), /there is no option "timeoutMs"$/)
+    const store = sql(`mysql://a:${encodeURIComponent(SECRET)}@127.0.0.1:1/d?ssl=true`)
+    await assert.rejects(store.listVersions("app"), (error: unknown) => {
+      assert.ok(error instanceof InvalidConfiguration, seen(error))
+      assert.match(error.message, /driver refuses a parameter/)
+      assertSecret(error)
+      return true
+    })
+    await store.close?.()
+  })
+
   it("cannot reach a server that is not there, and does not show the password", async () => {
     // Nobody listens at a port that was just given back.
     const listener = createServer()

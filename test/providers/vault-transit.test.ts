@@ -527,6 +527,11 @@ describe("vaultTransit() over Vault", needsServer("vault"), () => {
     })
   })
 
+  it("takes no user name and no password in its address, and shows neither", () => {
+    const refused = (error: unknown): boolean => /has a user name or a password$/.test((error as Error).message)
+    assert.throws(() => vaultTransit({ address: "https://ada:hunter2@vault.example.com", environment: {} }), refused)
+  })
+
   it("is unavailable, which is worth another attempt, where nobody answers", async () => {
     await lent(kmsAt({ address: "http://127.0.0.1:1", attempts: 1 }), async (kms) => {
       const error = await errorOf(kms.getKeyID("app"))

@@ -268,6 +268,19 @@ describe("sealRecord() and openRecord()", () => {
     assert.equal(crypto.stats().kms.decryptDEK, calls)
   })
 
+  it("say it when a query found no row, or the row's identity is not in it", async () => {
+    const { crypto } = await program()
+    const { id, ...row } = await crypto.sealRecord(everything, object)
+    assert.ok(id !== undefined)
+    for (const none of [undefined, null]) {
+      const told = new TypeError(`Cannot use "row": it is ${none}`)
+      await assert.rejects(crypto.openRecord(everything, none as never), told)
+      await assert.rejects(crypto.rewrapRecord(everything, none as never), told)
+      await assert.rejects(crypto.sealRecord(everything, none as never), TypeError)
+    }
+    await assert.rejects(crypto.openRecord(everything, row as never), /"id", which is its identity, is missing/)
+  })
+
   it("take names that objects have by themselves for fields like any other", async () => {
     const { crypto } = await program()
     const odd = record(

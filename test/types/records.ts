@@ -1,5 +1,6 @@
 // Compiled, never run: what must type-check does, and what must not is marked.
 import {
+  type AnySchema,
   type BlindIndex,
   bigint,
   bytes,
@@ -15,6 +16,7 @@ import {
   type SealedColumn,
   type SealedRow,
   type SecureHash,
+  type StoredRow,
   text,
 } from "../../mod.ts"
 
@@ -137,6 +139,9 @@ crypto.lookup(people, "email", "a@b.c", { index: "other" })
 await crypto.sealRecord(people, { ...person, emial: "a@b.c" })
 // @ts-expect-error a missing field
 await crypto.sealRecord(notes, { id: 1, org: "acme", title: "t" })
+// A program's own function for any table.
+export const openAny = <S extends AnySchema>(schema: S, row: StoredRow<S>): Promise<Opened<S>> =>
+  crypto.openRecord(schema, row)
 // @ts-expect-error a value of another type
 await crypto.sealRecord(people, { ...person, email: 7 })
 // @ts-expect-error null in a field that is not nullable
