@@ -13,7 +13,7 @@ import { argon2Problem, PasswordHasher } from "../core/hash/password.ts"
 import { Peppers } from "../core/hash/pepper.ts"
 import { pepperID } from "../core/hash/pepper-id.ts"
 import { DataKeys } from "../core/keys/data-keys.ts"
-import { DataKey } from "../core/keys/dek.ts"
+import { DataKey, SealingKey } from "../core/keys/dek.ts"
 import { DEK_CACHE_DEFAULTS, DEKCache } from "../core/keys/dek-cache.ts"
 import { sealWith } from "../core/keys/envelopes.ts"
 import { Keyring, kmsContext } from "../core/keys/keyring.ts"
@@ -208,7 +208,7 @@ const OPERATIONS: Record<string, (input: Json, calls: Calls) => Promise<Json> | 
 
   seal: (input) => {
     const encoded = encodeContext(input.context as Context | undefined)
-    const key = { dek: new DataKey(bytesOf(input.dek_id), bytesOf(input.dek)), keys: entriesOf(input) }
+    const key = new SealingKey(new DataKey(bytesOf(input.dek_id), bytesOf(input.dek)), entriesOf(input), 0)
     return { envelope: hex(sealWith(key, bytesOf(input.plaintext), encoded, bytesOf(input.salt))) }
   },
 

@@ -7,17 +7,18 @@
  * @module
  */
 import { createSecretKey, type KeyObject } from "node:crypto"
-import { equal, randomBytes, wipe } from "../bytes.ts"
+import { equal, randomNonce, wipe } from "../bytes.ts"
 import { DecryptionFailed, LimitExceeded } from "../errors.ts"
 import { openInto, sealInto, TAG } from "./aes-gcm.ts"
-import { hkdfExpand, type Key, labelled } from "./derive.ts"
+import { ExpandKey, type Key, labelled } from "./derive.ts"
 
-const LABEL = "c2sp.org/chunked-encryption@v1+AEAD_AES_256_GCM"
+const LABEL = labelled("c2sp.org/chunked-encryption@v1+AEAD_AES_256_GCM")
 /** Bytes of a salt. */
 export const SALT = 24
 const KEY = 32
 const NONCE = 12
 const COMMITMENT = 32
+const DERIVED = KEY + NONCE + COMMITMENT
 const HEADER = SALT + COMMITMENT
 const CHUNK = 16_384
 const SEALED_CHUNK = CHUNK + TAG
@@ -39,6 +40,9 @@ export function openedSize(length: number): number | undefined {
   return Math.floor(body / SEALED_CHUNK) * CHUNK + last - TAG
 }
 
+/** 32 uniform bytes: a key that is used once, or one that is kept for many messages. */
+export type MessageKey = Key | ExpandKey
+
 interface MessageKeys {
   readonly key: KeyObject
   readonly baseNonce: Uint8Array
@@ -46,14 +50,24 @@ interface MessageKeys {
 }
 
 // "key[32] ‖ base_nonce[12] ‖ commitment[32]" from the DEK, the salt and the context
-function derive(dek: Key, salt: Uint8Array, context: Uint8Array): MessageKeys {
-  const length = dek instanceof Uint8Array ? dek.length : dek.symmetricKeySize
-  if (length !== KEY) throw new RangeError(`Cannot use a key: it has ${length} bytes, not ${KEY}`)
-  const okm = hkdfExpand("sha512", dek, labelled(LABEL, salt, context), KEY + NONCE + COMMITMENT)
+function derive(dek: MessageKey, salt: Uint8Array, context: Uint8Array): MessageKeys {
+  const okm = expanded(dek, salt, context)
   // On Node 24 a cipher made from raw bytes costs 15 µs more than one made from a KeyObject.
   const key = createSecretKey(okm.subarray(0, KEY))
   wipe(okm.subarray(0, KEY))
-  return { key, baseNonce: okm.subarray(KEY, KEY + NONCE), commitment: okm.subarray(KEY + NONCE) }
+  return { key, baseNonce: okm.subarray(KEY, KEY + NONCE), commitment: okm.subarray(KEY + NONCE, DERIVED) }
+}
+
+function expanded(dek: MessageKey, salt: Uint8Array, context: Uint8Array): Uint8Array {
+  if (dek instanceof ExpandKey) return dek.expand(LABEL, salt, context)
+  const bytes = dek instanceof Uint8Array ? dek : dek.export()
+  const once = new ExpandKey(bytes)
+  try {
+    return once.expand(LABEL, salt, context)
+  } finally {
+    once.destroy()
+    if (bytes !== dek) wipe(bytes)
+  }
 }
 
 /**
@@ -64,6 +78,7 @@ function derive(dek: Key, salt: Uint8Array, context: Uint8Array): MessageKeys {
  */
 export function chunkNonce(baseNonce: Uint8Array, index: number): Uint8Array {
   if (index >= MAX_CHUNKS) throw new LimitExceeded("Cannot process a message: it has more than 2^38 chunks")
+  if (index === 0) return baseNonce
   const nonce = Uint8Array.from(baseNonce)
   for (let i = NONCE - 1, rest = index; rest > 0; i--, rest = Math.floor(rest / 256))
     nonce[i] = (nonce[i] as number) ^ (rest % 256)
@@ -79,11 +94,11 @@ export function chunkNonce(baseNonce: Uint8Array, index: number): Uint8Array {
  * @param salt new random bytes; anything else is for known-answer tests
  */
 export function sealMessage(
-  dek: Key,
+  dek: MessageKey,
   context: Uint8Array,
   plaintext: Uint8Array,
   prefix: Uint8Array = new Uint8Array(0),
-  salt: Uint8Array = randomBytes(SALT),
+  salt: Uint8Array = randomNonce(SALT),
 ): Uint8Array {
   const { key, baseNonce, commitment } = derive(dek, salt, context)
   const sealed = new Uint8Array(prefix.length + sealedSize(plaintext.length))
@@ -105,7 +120,7 @@ export function sealMessage(
  * @returns the plaintext, or `undefined` when the message is not committed to this key and context: another key may be tried
  * @throws {DecryptionFailed} when it is committed to them and was changed, or has a length that no message has
  */
-export function openMessage(dek: Key, context: Uint8Array, message: Uint8Array): Uint8Array | undefined {
+export function openMessage(dek: MessageKey, context: Uint8Array, message: Uint8Array): Uint8Array | undefined {
   const size = openedSize(message.length)
   if (size === undefined) throw new DecryptionFailed()
   const { key, baseNonce, commitment } = derive(dek, message.subarray(0, SALT), context)
@@ -124,7 +139,7 @@ export function openMessage(dek: Key, context: Uint8Array, message: Uint8Array):
 }
 
 /** Whether a message is committed to this key and context; its chunks are not looked at. */
-export function isCommittedTo(dek: Key, context: Uint8Array, message: Uint8Array): boolean {
+export function isCommittedTo(dek: MessageKey, context: Uint8Array, message: Uint8Array): boolean {
   if (message.length < MIN_MESSAGE) return false
   return equal(derive(dek, message.subarray(0, SALT), context).commitment, message.subarray(SALT, HEADER))
 }

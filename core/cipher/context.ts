@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { compareBytes, concat, lp, u16, utf8 } from "../bytes.ts"
+import { compareBytes, utf8 } from "../bytes.ts"
 import { InvalidInput } from "../errors.ts"
 
 /** What was known when data was sealed and must be given again to open it: tenant, purpose, … It is bound, never stored. */
@@ -31,12 +31,21 @@ export function encodeContext(context: Context = {}): Uint8Array {
     return { key: utf8(key, "a key of the context"), value: utf8(value, "a value of the context") }
   })
   pairs.sort((a, b) => compareBytes(a.key, b.key))
-  const encoded = concat(
-    u16(pairs.length),
-    ...pairs.flatMap(({ key, value }) => [lp(key, "a key of the context"), lp(value, "a value of the context")]),
-  )
-  if (encoded.length > MAX_BYTES) {
-    throw new InvalidInput(`Cannot use the context: it takes ${encoded.length} bytes, more than ${MAX_BYTES}`)
+  const length = pairs.reduce((sum, { key, value }) => sum + 4 + key.length + value.length, 2)
+  if (length > MAX_BYTES) {
+    throw new InvalidInput(`Cannot use the context: it takes ${length} bytes, more than ${MAX_BYTES}`)
+  }
+  const encoded = new Uint8Array(length)
+  let offset = 0
+  const u16 = (value: number): void => {
+    encoded[offset++] = value >>> 8
+    encoded[offset++] = value
+  }
+  u16(pairs.length)
+  for (const part of pairs.flatMap(({ key, value }) => [key, value])) {
+    u16(part.length)
+    encoded.set(part, offset)
+    offset += part.length
   }
   return encoded
 }

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { createHmac, type KeyObject } from "node:crypto"
+import { createHmac, hash as digest, type KeyObject } from "node:crypto"
 import { ascii, concat, wipe } from "../bytes.ts"
 
 /** The hash functions in use, and their output length in bytes. */
@@ -57,6 +57,76 @@ export function hkdfExpand(hash: Hash, prk: Key, info: Uint8Array, length: numbe
   }
   wipe(block)
   return okm
+}
+
+const BLOCK = 128
+const OUTPUT = HASHES.sha512
+const ROOM = 512
+
+/**
+ * A key of 32 uniform bytes for HKDF-Expand with SHA-512, many times. An HMAC is two hashes, each over the padded key and what
+ * follows it: with the pads kept, an HMAC of `createHmac` takes 3.1 µs and two one-shot hashes 2.6 µs (Node 24; Bun 1.5 and 1.4, Deno 9 and 7).
+ */
+export class ExpandKey {
+  // The key's pad, and room for what is hashed after it.
+  readonly #first: Uint8Array
+  readonly #next: Uint8Array
+  readonly #outer: Uint8Array
+
+  /** @param key 32 bytes; they may be wiped afterwards */
+  constructor(key: Uint8Array) {
+    if (key.length !== 32) throw new RangeError(`Cannot use a key: it has ${key.length} bytes, not 32`)
+    this.#first = new Uint8Array(BLOCK + ROOM)
+    this.#next = new Uint8Array(BLOCK + OUTPUT + ROOM)
+    this.#outer = new Uint8Array(BLOCK + OUTPUT)
+    for (let i = 0; i < BLOCK; i++) {
+      this.#first[i] = this.#next[i] = (key[i] ?? 0) ^ 0x36
+      this.#outer[i] = (key[i] ?? 0) ^ 0x5c
+    }
+  }
+
+  /** 128 bytes, the first two blocks, of the info whose parts are given; the caller wipes them. */
+  expand(...parts: readonly Uint8Array[]): Uint8Array {
+    let length = 0
+    for (const part of parts) length += part.length
+    const isLong = length >= ROOM
+    const first = isLong ? withRoom(this.#first, BLOCK, length) : this.#first
+    const next = isLong ? withRoom(this.#next, BLOCK, OUTPUT + length) : this.#next
+    const okm = new Uint8Array(2 * OUTPUT)
+    let offset = BLOCK
+    for (const part of parts) {
+      first.set(part, offset)
+      next.set(part, offset + OUTPUT)
+      offset += part.length
+    }
+    first[offset] = 1
+    next[offset + OUTPUT] = 2
+    this.#mac(first.subarray(0, offset + 1), okm, 0)
+    next.set(okm.subarray(0, OUTPUT), BLOCK)
+    this.#mac(next.subarray(0, offset + OUTPUT + 1), okm, OUTPUT)
+    wipe(isLong ? first : first.subarray(BLOCK, offset + 1), isLong ? next : next.subarray(BLOCK, offset + OUTPUT + 1))
+    return okm
+  }
+
+  #mac(inner: Uint8Array, out: Uint8Array, offset: number): void {
+    const outer = this.#outer
+    const inside = digest("sha512", inner, "buffer")
+    outer.set(inside, BLOCK)
+    const mac = digest("sha512", outer, "buffer")
+    out.set(mac, offset)
+    wipe(inside, mac)
+  }
+
+  /** Overwrites the key. */
+  destroy(): void {
+    wipe(this.#first, this.#next, this.#outer)
+  }
+}
+
+function withRoom(pad: Uint8Array, length: number, room: number): Uint8Array {
+  const wide = new Uint8Array(length + room + 1)
+  wide.set(pad.subarray(0, length))
+  return wide
 }
 
 /** `label ‖ 00 ‖ parts`: the zero byte ends the label, so that no label is the beginning of another's input. */

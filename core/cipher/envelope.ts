@@ -103,8 +103,7 @@ export function providerOf({ provider, ref }: Pick<KeyEntry, "provider" | "ref">
  * @throws {InvalidInput} when an entry does not fit the format, or a key stands there twice
  */
 export function encodeHeader({ dekID, hasContext, keys }: Header): Uint8Array {
-  const flags = (keys.length > 0 ? FLAG_KEYS : 0) | (hasContext ? FLAG_CONTEXT : 0)
-  const core = concat(MAGIC, Uint8Array.of(VERSION, SUITE, flags, 0), dekID)
+  const core = encodeCore(dekID, hasContext, keys.length > 0)
   if (keys.length === 0) return core
   if (keys.length > MAX_KEYS)
     throw new InvalidInput(`Cannot write an envelope: it has ${keys.length} keys, more than ${MAX_KEYS}`)
@@ -118,6 +117,16 @@ export function encodeHeader({ dekID, hasContext, keys }: Header): Uint8Array {
   if (block.length > BLOCK.max)
     throw new InvalidInput(`Cannot write an envelope: its keys take ${block.length} bytes, more than ${BLOCK.max}`)
   return concat(core, u16(block.length), block)
+}
+
+function encodeCore(dekID: Uint8Array, hasContext: boolean, hasKeys: boolean): Uint8Array {
+  const core = new Uint8Array(MAGIC.length + 4 + DEK_ID)
+  core.set(MAGIC)
+  core[4] = VERSION
+  core[5] = SUITE
+  core[6] = (hasKeys ? FLAG_KEYS : 0) | (hasContext ? FLAG_CONTEXT : 0)
+  core.set(dekID, MAGIC.length + 4)
+  return core
 }
 
 function encodeEntry({ provider, ref, version, wrapped }: KeyEntry): {
@@ -240,8 +249,9 @@ function malformed(state: string): InvalidFormat {
 
 // --- What is bound ---
 
+const BODY_LABEL = labelled("encx.v2.data")
+
 /** The Cobblestone context of an envelope's body: the core with K masked to 0, so that a re-wrap never touches the body. */
 export function bodyContext({ dekID, hasContext }: Omit<Header, "keys">, encodedContext: Uint8Array): Uint8Array {
-  const core = encodeHeader({ dekID, hasContext, keys: [] })
-  return labelled("encx.v2.data", core, u32(encodedContext.length), encodedContext)
+  return concat(BODY_LABEL, encodeCore(dekID, hasContext, false), u32(encodedContext.length), encodedContext)
 }

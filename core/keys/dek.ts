@@ -5,7 +5,8 @@
  */
 import { createSecretKey, type KeyObject } from "node:crypto"
 import { abytes, randomBytes, wipe } from "../bytes.ts"
-import { DEK_ID, type KeyEntry } from "../cipher/envelope.ts"
+import { ExpandKey } from "../cipher/derive.ts"
+import { DEK_ID, encodeHeader, type KeyEntry } from "../cipher/envelope.ts"
 import { Closed } from "../errors.ts"
 
 /** Bytes of a data key. */
@@ -24,11 +25,12 @@ export function generateDEKID(): Uint8Array {
 /** The id of a data key whose wrap stands alone: it has none, and nothing is bound to it. */
 export const NO_DEK_ID: Uint8Array = new Uint8Array(DEK_ID)
 
-/** A data key and its id. The key lies in the runtime's key object: it has no text, and inspecting it shows nothing. */
+/** A data key and its id. It has no text, and inspecting it shows nothing. */
 export class DataKey {
   /** 16 random bytes, made with the key. */
   readonly id: Uint8Array
   #key: KeyObject | undefined
+  #messages: ExpandKey | undefined
 
   /** Takes the bytes over and wipes them. */
   constructor(id: Uint8Array, bytes: Uint8Array) {
@@ -36,7 +38,17 @@ export class DataKey {
     abytes(bytes, DEK_LENGTH, "dek")
     this.id = id
     this.#key = createSecretKey(bytes)
+    this.#messages = new ExpandKey(bytes)
     wipe(bytes)
+  }
+
+  /**
+   * The key, for messages.
+   *
+   * @throws {Closed} after {@link DataKey.destroy}
+   */
+  get messages(): ExpandKey {
+    return this.#messages ?? gone()
   }
 
   /**
@@ -45,24 +57,46 @@ export class DataKey {
    * @throws {Closed} after {@link DataKey.destroy}
    */
   get key(): KeyObject {
-    if (this.#key === undefined) throw new Closed("Cannot use a data key: it was evicted")
-    return this.#key
+    return this.#key ?? gone()
   }
 
-  /** Lets go of the key; the runtime frees and overwrites it when it collects the object. */
+  /** Overwrites the key that is here, and lets go of the runtime's, which frees and overwrites it when it collects the object. */
   destroy(): void {
+    this.#messages?.destroy()
+    this.#messages = undefined
     this.#key = undefined
   }
 }
 
+function gone(): never {
+  throw new Closed("Cannot use a data key: it was evicted")
+}
+
 /** A data key that seals, with its wraps. */
-export interface SealingKey {
+export class SealingKey {
   /** The key. */
   readonly dek: DataKey
   /** Its wraps, one for each key-encryption key that wraps. */
   readonly keys: readonly KeyEntry[]
   /** The version of the first key-encryption key, for queries. */
   readonly kekVersion: number
+  readonly #headers: { withContext?: Uint8Array; without?: Uint8Array } = {}
+
+  constructor(dek: DataKey, keys: readonly KeyEntry[], kekVersion: number) {
+    this.dek = dek
+    this.keys = keys
+    this.kekVersion = kekVersion
+  }
+
+  /** The header of what it seals, which is the same for every message: not to be changed. */
+  header(hasContext: boolean): Uint8Array {
+    const name = hasContext ? "withContext" : "without"
+    this.#headers[name] ??= encodeHeader({ dekID: this.dek.id, hasContext, keys: this.keys })
+    return this.#headers[name]
+  }
+
   /** Lets go of the key. */
-  destroy(): void
+  destroy(): void {
+    this.dek.destroy()
+  }
 }

@@ -60,13 +60,15 @@ export interface Verification extends Try {
 
 /** Seals one message with a key. The salt is new random bytes; anything else is for known-answer tests. @internal */
 export function sealWith(
-  key: Pick<SealingKey, "dek" | "keys">,
+  key: SealingKey,
   plaintext: Uint8Array,
   encodedContext: Uint8Array,
   salt?: Uint8Array,
 ): Uint8Array {
-  const header: Header = { dekID: key.dek.id, hasContext: encodedContext.length > NO_PAIRS, keys: key.keys }
-  return sealMessage(key.dek.key, bodyContext(header, encodedContext), plaintext, encodeHeader(header), salt)
+  const { dek } = key
+  const hasContext = encodedContext.length > NO_PAIRS
+  const binding = bodyContext({ dekID: dek.id, hasContext }, encodedContext)
+  return sealMessage(dek.messages, binding, plaintext, key.header(hasContext), salt)
 }
 
 /** Seals a value into an envelope. @internal */
@@ -94,7 +96,7 @@ export async function openEnvelope(
 ): Promise<Uint8Array> {
   abytes(envelope, undefined, "envelope")
   const { parsed, binding } = prepare(envelope, context)
-  const attempt = (dek: DataKey): Uint8Array | undefined => openMessage(dek.key, binding, parsed.body)
+  const attempt = (dek: DataKey): Uint8Array | undefined => openMessage(dek.messages, binding, parsed.body)
   if (options.dek === undefined) return await dataKeys.open(parsed, options, attempt)
   const plaintext = attempt(supplied(parsed, options.dek, options.dekID ?? ""))
   if (plaintext === undefined) throw new DecryptionFailed()
@@ -132,7 +134,7 @@ export async function rewrapEnvelope(
   abytes(envelope, undefined, "envelope")
   // The body is joined to the new header after the KMS was asked: it is that which was checked.
   const { parsed, binding } = prepare(copyOf(envelope), context)
-  const { keys } = await dataKeys.rewrap(parsed, options, (dek) => isCommittedTo(dek.key, binding, parsed.body))
+  const { keys } = await dataKeys.rewrap(parsed, options, (dek) => isCommittedTo(dek.messages, binding, parsed.body))
   return concat(encodeHeader({ ...parsed, keys }), parsed.body)
 }
 
@@ -145,7 +147,7 @@ export async function verifyEnvelope(
 ): Promise<Verification[]> {
   abytes(envelope, undefined, "envelope")
   const { parsed, binding } = prepare(envelope, context)
-  return await dataKeys.tryEach(parsed, options, (dek) => openMessage(dek.key, binding, parsed.body) !== undefined)
+  return await dataKeys.tryEach(parsed, options, (dek) => openMessage(dek.messages, binding, parsed.body) !== undefined)
 }
 
 /** What an envelope, or a row's `dek_encrypted`, tells without a key. */

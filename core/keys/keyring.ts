@@ -9,7 +9,7 @@ import { type Context, encodeContext } from "../cipher/context.ts"
 import { entryProblem, isProviderName, type KeyEntry, keyName, PROVIDERS, providerOf } from "../cipher/envelope.ts"
 import type { CallOptions, Clock, KEKVersionStore, KeyManagementService, WrappedDEK } from "../contracts.ts"
 import { DecryptionFailed, EncxError, InvalidFormat, KMSUnavailable, type Try } from "../errors.ts"
-import { DataKey, DEK_LENGTH, generateDEK, generateDEKID, NO_DEK_ID, type SealingKey } from "./dek.ts"
+import { DataKey, DEK_LENGTH, generateDEK, generateDEKID, NO_DEK_ID, SealingKey } from "./dek.ts"
 import { KEKVersions } from "./kek-versions.ts"
 
 /** A key-encryption key as the program names it. @internal */
@@ -150,8 +150,7 @@ export class Keyring {
         others.map((kek) => this.#encrypt(kek, plaintext, kmsContext(id, kek.kmsContext), options)),
       )
       const keys = [entryOf(first, wrapped), ...rest.map((each, i) => entryOf(others[i] as Ring, each.wrapped))]
-      const dek = new DataKey(id, plaintext)
-      return { dek, keys, kekVersion, destroy: () => dek.destroy() }
+      return new SealingKey(new DataKey(id, plaintext), keys, kekVersion)
     } finally {
       wipe(plaintext)
     }

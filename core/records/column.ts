@@ -15,7 +15,7 @@ const PREFIX = Uint8Array.of(0xe2, SUITE)
 
 /** Seals an encoded value in its place. The salt is new random bytes; anything else is for known-answer tests. */
 export function sealColumn(dek: DataKey, context: Context, encoded: Uint8Array, salt?: Uint8Array): Uint8Array {
-  const sealed = sealMessage(dek.key, columnBinding(dek.id, context), encoded, PREFIX, salt)
+  const sealed = sealMessage(dek.messages, columnBinding(dek.id, context), encoded, PREFIX, salt)
   wipe(encoded)
   return sealed
 }
@@ -27,12 +27,12 @@ export function sealColumn(dek: DataKey, context: Context, encoded: Uint8Array, 
  * @throws {DecryptionFailed} when it is, and was changed
  */
 export function openColumn(dek: DataKey, context: Context, sealed: Uint8Array): Uint8Array | undefined {
-  return openMessage(dek.key, columnBinding(dek.id, context), sealed.subarray(PREFIX.length))
+  return openMessage(dek.messages, columnBinding(dek.id, context), sealed.subarray(PREFIX.length))
 }
 
 /** Whether a column is committed to this key and place; the value is not opened. */
 export function isColumnOf(dek: DataKey, context: Context, sealed: Uint8Array): boolean {
-  return isCommittedTo(dek.key, columnBinding(dek.id, context), sealed.subarray(PREFIX.length))
+  return isCommittedTo(dek.messages, columnBinding(dek.id, context), sealed.subarray(PREFIX.length))
 }
 
 /**

@@ -3,8 +3,7 @@
  *
  * @module
  */
-import { wipe } from "../bytes.ts"
-import { encodeHeader } from "../cipher/envelope.ts"
+import { copyOf, wipe } from "../bytes.ts"
 import type { CallOptions } from "../contracts.ts"
 import { EncryptionFailed, InvalidInput } from "../errors.ts"
 import { hashable } from "../hash/password.ts"
@@ -66,7 +65,7 @@ async function sealPrepared(
       const use = { messages: 1, bytes: encoded.size }
       await tools.dataKeys.seal(`row/${identity.tenant ?? ""}`, use, options, (key) => {
         Object.assign(row, sealFields(key.dek, identity, encoded))
-        row[DEK_COLUMN] = encodeHeader({ dekID: key.dek.id, hasContext: false, keys: key.keys })
+        row[DEK_COLUMN] = copyOf(key.header(false))
         row[VERSION_COLUMN] = key.kekVersion
       })
     }

@@ -2,7 +2,7 @@ import assert from "node:assert/strict"
 import { createSecretKey, hkdfSync, randomInt } from "node:crypto"
 import { test } from "node:test"
 import { hex, randomBytes } from "../../core/bytes.ts"
-import { type Hash, hkdf, hkdfExpand, hkdfExtract, hmac, labelled } from "../../core/cipher/derive.ts"
+import { ExpandKey, type Hash, hkdf, hkdfExpand, hkdfExtract, hmac, labelled } from "../../core/cipher/derive.ts"
 
 const HASHES: readonly (readonly [Hash, number])[] = [
   ["sha256", 32],
@@ -34,6 +34,31 @@ test("hkdfExpand() throws RangeError when more than 255 blocks are asked for", (
       assert.throws(() => hkdfExpand(hash, randomBytes(size), new Uint8Array(0), length), RangeError, `${length}`)
     }
   }
+})
+
+test("ExpandKey.expand() gives the first 128 bytes of hkdfExpand(), whatever the parts of its info and however often", () => {
+  for (let i = 0; i < 20; i++) {
+    const key = randomBytes(32)
+    const kept = new ExpandKey(key)
+    for (const length of [0, 1, 75, 510, 511, 512, 513, 1024, 9000, 3]) {
+      const info = randomBytes(length)
+      const cut = randomInt(0, length + 1)
+      const expected = hex(hkdfExpand("sha512", key, info, 128))
+      assert.equal(hex(kept.expand(info)), expected, `${length}`)
+      assert.equal(hex(kept.expand(info.subarray(0, cut), new Uint8Array(0), info.subarray(cut))), expected)
+    }
+  }
+})
+
+test("ExpandKey takes 32 bytes, keeps its own copy, and is of no use after destroy()", () => {
+  for (const length of [0, 31, 33, 64]) assert.throws(() => new ExpandKey(randomBytes(length)), RangeError)
+  const key = randomBytes(32)
+  const kept = new ExpandKey(key)
+  const before = hex(kept.expand())
+  key.fill(0)
+  assert.equal(hex(kept.expand()), before)
+  kept.destroy()
+  assert.notEqual(hex(kept.expand()), before)
 })
 
 test("hmac() is the same when its message comes in parts", () => {
