@@ -235,6 +235,7 @@ describe("docs/vault.md: «When it fails»", here(needsServer("vault")), () => {
         await vault.request("DELETE", "sys/quotas/rate-limit/page")
       }
     },
+    "Vault takes none there": () => sealing({ ...asRoot(), address: vault.url.replace("//", "//ada:secret@") }),
     "an authority of your own": () => sealing({ address: secure.url, token: secure.token }),
     "it was not made for the name": async () => {
       const { ca } = secure.certificates ?? { ca: "" }

@@ -33,9 +33,12 @@ async function failureOf(call: Promise<unknown>): Promise<DatabaseUnavailable> {
 const PG_WAITING = "select 1 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
 
 /** Waits until a query finds something. */
+/** MariaDB tells of transactions as they were when it was asked last, unless that is more than 100 ms ago. */
+const POLL_MS = 150
+
 async function untilSome(url: string, statement: string): Promise<void> {
-  await within(10_000, async () => {
-    while ((await query(url, statement)).length === 0) await new Promise((resolve) => setTimeout(resolve, 5))
+  await within(30_000, async () => {
+    while ((await query(url, statement)).length === 0) await new Promise((resolve) => setTimeout(resolve, POLL_MS))
   })
 }
 
