@@ -15,7 +15,7 @@ import {
   KMSError,
   type Try,
 } from "../errors.ts"
-import { DataKey, NO_DEK_ID, type SealingKey } from "./dek.ts"
+import { DataKey, NO_DEK_ID, type SealingKey, withDataKey } from "./dek.ts"
 import type { DEKCache, Use } from "./dek-cache.ts"
 import type { KEKVersions } from "./kek-versions.ts"
 import { type AllowedEntry, type Keyring, tryOf } from "./keyring.ts"
@@ -94,9 +94,7 @@ export class DataKeys {
       let ok = false
       let failure: unknown
       try {
-        const dek = new DataKey(header.dekID, await this.keyring.unwrap(allowed, header.dekID, options))
-        ok = attempt(dek)
-        dek.destroy()
+        ok = withDataKey(header.dekID, await this.keyring.unwrap(allowed, header.dekID, options), attempt)
       } catch (error) {
         options.signal?.throwIfAborted()
         failure = error
@@ -124,7 +122,7 @@ export class DataKeys {
       let bytes: Uint8Array | undefined
       try {
         bytes = await this.keyring.unwrap(allowed, header.dekID, options)
-        if (fits(new DataKey(header.dekID, Uint8Array.from(bytes)))) {
+        if (withDataKey(header.dekID, copyOf(bytes), fits)) {
           const { keys, kekVersion } = await this.keyring.wrap(bytes, header.dekID, options)
           const kept = header.keys.filter((entry) => !mine.some((each) => each.entry === entry))
           return { keys: [...keys, ...kept], kekVersion }
@@ -198,13 +196,11 @@ export class DataKeys {
     fits: (dek: DataKey) => boolean,
   ): Promise<{ readonly wrapped: Uint8Array; readonly version: number }> {
     const bytes = await this.unwrapBare(wrapped, version, options)
-    const dek = new DataKey(NO_DEK_ID, copyOf(bytes))
     try {
-      if (!fits(dek)) throw new DecryptionFailed()
+      if (!withDataKey(NO_DEK_ID, copyOf(bytes), fits)) throw new DecryptionFailed()
       const fresh = await this.keyring.wrapBare(bytes, options)
       return { wrapped: fresh.wrapped.ciphertext, version: fresh.kekVersion }
     } finally {
-      dek.destroy()
       wipe(bytes)
     }
   }

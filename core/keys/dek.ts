@@ -68,6 +68,16 @@ export class DataKey {
   }
 }
 
+/** Uses a data key that is not from the cache, and takes its bytes over. */
+export function withDataKey<Result>(id: Uint8Array, bytes: Uint8Array, use: (dek: DataKey) => Result): Result {
+  const dek = new DataKey(id, bytes)
+  try {
+    return use(dek)
+  } finally {
+    dek.destroy()
+  }
+}
+
 function gone(): never {
   throw new Closed("Cannot use a data key: it was evicted")
 }

@@ -18,7 +18,7 @@ import {
 import type { CallOptions } from "../contracts.ts"
 import { DecryptionFailed, KeyNotAllowed, type Try } from "../errors.ts"
 import type { DataKeys } from "./data-keys.ts"
-import { DataKey, DEK_LENGTH, type SealingKey } from "./dek.ts"
+import { type DataKey, DEK_LENGTH, type SealingKey, withDataKey } from "./dek.ts"
 
 const NO_PAIRS = 2
 
@@ -98,17 +98,17 @@ export async function openEnvelope(
   const { parsed, binding } = prepare(envelope, context)
   const attempt = (dek: DataKey): Uint8Array | undefined => openMessage(dek.messages, binding, parsed.body)
   if (options.dek === undefined) return await dataKeys.open(parsed, options, attempt)
-  const plaintext = attempt(supplied(parsed, options.dek, options.dekID ?? ""))
+  const plaintext = withDataKey(parsed.dekID, supplied(parsed, options.dek, options.dekID ?? ""), attempt)
   if (plaintext === undefined) throw new DecryptionFailed()
   return plaintext
 }
 
-function supplied({ dekID }: Header, dek: Uint8Array, id: string): DataKey {
+function supplied({ dekID }: Header, dek: Uint8Array, id: string): Uint8Array {
   if (!equal(fromHex(id, "the id of a data key"), dekID)) {
     throw new KeyNotAllowed("Cannot open an envelope: the data key given is that of another id")
   }
   abytes(dek, DEK_LENGTH, "dek")
-  return new DataKey(dekID, copyOf(dek))
+  return copyOf(dek)
 }
 
 // Everything that can be refused without asking anybody is refused here.
