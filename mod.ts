@@ -194,3 +194,13 @@ export type {
 export type { ValueType } from "./core/records/value.ts"
 export type { BreakerOptions, ResilienceOptions } from "./core/resilience.ts"
 export { type ResilientServiceOptions, resilientService } from "./core/resilient-service.ts"
+export type { StreamMethods } from "./core/stream-methods.ts"
+export type {
+  ByteRange,
+  ByteTransform,
+  FileOptions,
+  FileResult,
+  OnProgress,
+  RangeSource,
+  SealStreamOptions,
+} from "./core/stream-types.ts"

@@ -50,16 +50,18 @@ import type {
   SealedRow,
   StoredRow,
 } from "./records/types.ts"
+import { StreamMethods } from "./stream-methods.ts"
 
 /**
  * Seals, opens, updates, finds and re-wraps records. The compiler tells what is wrong in a call by the last signature, so the last
  * of each method is of both layouts.
  */
-export class RecordMethods {
+export class RecordMethods extends StreamMethods {
   readonly #operations: Operations<RecordTools>
 
   /** @internal */
   constructor(operations: Operations<RecordTools>) {
+    super(operations)
     this.#operations = operations
   }
 

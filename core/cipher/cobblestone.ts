@@ -1,56 +1,42 @@
 /**
- * Cobblestone-256 of C2SP chunked-encryption (https://c2sp.org/chunked-encryption), one-shot. FORMATS §1.
+ * Cobblestone-256 of C2SP chunked-encryption (https://c2sp.org/chunked-encryption): the keys of a message, and messages in one
+ * piece. FORMATS §1.
  *
  * It commits to its key, binds a context in the derivation of a key that is new for every message, and shows truncation,
  * because the last chunk is always shorter than the others.
  *
  * @module
  */
-import { createSecretKey, type KeyObject } from "node:crypto"
+import { createSecretKey } from "node:crypto"
 import { equal, randomNonce, wipe } from "../bytes.ts"
-import { DecryptionFailed, LimitExceeded } from "../errors.ts"
-import { openInto, sealInto, TAG } from "./aes-gcm.ts"
+import { DecryptionFailed } from "../errors.ts"
+import { NONCE } from "./aes-gcm.ts"
+import {
+  COMMITMENT,
+  HEADER,
+  type MessageKeys,
+  MIN_MESSAGE,
+  openChunks,
+  openedSize,
+  SALT,
+  sealChunks,
+  sealedSize,
+} from "./chunks.ts"
 import { ExpandKey, type Key, labelled } from "./derive.ts"
 
 const LABEL = labelled("c2sp.org/chunked-encryption@v1+AEAD_AES_256_GCM")
-/** Bytes of a salt. */
-export const SALT = 24
 const KEY = 32
-const NONCE = 12
-const COMMITMENT = 32
 const DERIVED = KEY + NONCE + COMMITMENT
-const HEADER = SALT + COMMITMENT
-const CHUNK = 16_384
-const SEALED_CHUNK = CHUNK + TAG
-const MAX_CHUNKS = 2 ** 38
-
-/** Bytes of the shortest message: that of an empty plaintext. */
-export const MIN_MESSAGE: number = HEADER + TAG
-
-/** How many bytes a message has whose plaintext has `length` bytes. */
-export function sealedSize(length: number): number {
-  return HEADER + length + TAG * (Math.floor(length / CHUNK) + 1)
-}
-
-/** How many bytes the plaintext of a message of `length` bytes has, or `undefined` where no message has that length. */
-export function openedSize(length: number): number | undefined {
-  const body = length - HEADER
-  const last = body % SEALED_CHUNK
-  if (body < TAG || last < TAG) return undefined
-  return Math.floor(body / SEALED_CHUNK) * CHUNK + last - TAG
-}
 
 /** 32 uniform bytes: a key that is used once, or one that is kept for many messages. */
 export type MessageKey = Key | ExpandKey
 
-interface MessageKeys {
-  readonly key: KeyObject
-  readonly baseNonce: Uint8Array
+interface Derived extends MessageKeys {
   readonly commitment: Uint8Array
 }
 
 // "key[32] ‖ base_nonce[12] ‖ commitment[32]" from the DEK, the salt and the context
-function derive(dek: MessageKey, salt: Uint8Array, context: Uint8Array): MessageKeys {
+function derive(dek: MessageKey, salt: Uint8Array, context: Uint8Array): Derived {
   const okm = expanded(dek, salt, context)
   // On Node 24 a cipher made from raw bytes costs 15 µs more than one made from a KeyObject.
   const key = createSecretKey(okm.subarray(0, KEY))
@@ -70,20 +56,36 @@ function expanded(dek: MessageKey, salt: Uint8Array, context: Uint8Array): Uint8
   }
 }
 
-/**
- * base_nonce XOR be96(index).
- *
- * @throws {LimitExceeded} when there is no such chunk: a message has at most 2³⁸
- * @internal
- */
-export function chunkNonce(baseNonce: Uint8Array, index: number): Uint8Array {
-  if (index >= MAX_CHUNKS) throw new LimitExceeded("Cannot process a message: it has more than 2^38 chunks")
-  if (index === 0) return baseNonce
-  const nonce = Uint8Array.from(baseNonce)
-  for (let i = NONCE - 1, rest = index; rest > 0; i--, rest = Math.floor(rest / 256))
-    nonce[i] = (nonce[i] as number) ^ (rest % 256)
-  return nonce
+// --- The beginning of a message ---
+
+/** A message that is begun. */
+export interface Begun {
+  /** salt ‖ commitment: what stands before the first chunk. */
+  readonly head: Uint8Array
+  readonly keys: MessageKeys
 }
+
+/**
+ * Begins a message.
+ *
+ * @param context any bytes; they are bound and not stored
+ * @param salt new random bytes; anything else is for known-answer tests
+ */
+export function beginMessage(dek: MessageKey, context: Uint8Array, salt: Uint8Array = randomNonce(SALT)): Begun {
+  const { commitment, ...keys } = derive(dek, salt, context)
+  const head = new Uint8Array(HEADER)
+  head.set(salt)
+  head.set(commitment, SALT)
+  return { head, keys }
+}
+
+/** The keys of a message that begins with `head`, or `undefined` when it is not committed to this key and context: another key may be tried. */
+export function keysOfMessage(dek: MessageKey, context: Uint8Array, head: Uint8Array): MessageKeys | undefined {
+  const { commitment, ...keys } = derive(dek, head.subarray(0, SALT), context)
+  return equal(commitment, head.subarray(SALT, HEADER)) ? keys : undefined
+}
+
+// --- Messages in one piece ---
 
 /**
  * Seals a message: salt ‖ commitment ‖ chunks.
@@ -100,17 +102,12 @@ export function sealMessage(
   prefix: Uint8Array = new Uint8Array(0),
   salt: Uint8Array = randomNonce(SALT),
 ): Uint8Array {
-  const { key, baseNonce, commitment } = derive(dek, salt, context)
+  const { commitment, ...keys } = derive(dek, salt, context)
   const sealed = new Uint8Array(prefix.length + sealedSize(plaintext.length))
   sealed.set(prefix)
   sealed.set(salt, prefix.length)
   sealed.set(commitment, prefix.length + SALT)
-  let offset = prefix.length + HEADER
-  for (let i = 0; i * CHUNK <= plaintext.length; i++) {
-    const chunk = plaintext.subarray(i * CHUNK, (i + 1) * CHUNK)
-    sealInto(sealed, offset, key, chunkNonce(baseNonce, i), chunk)
-    offset += chunk.length + TAG
-  }
+  sealChunks(keys, 0, plaintext, true, sealed, prefix.length + HEADER)
   return sealed
 }
 
@@ -121,25 +118,16 @@ export function sealMessage(
  * @throws {DecryptionFailed} when it is committed to them and was changed, or has a length that no message has
  */
 export function openMessage(dek: MessageKey, context: Uint8Array, message: Uint8Array): Uint8Array | undefined {
-  const size = openedSize(message.length)
-  if (size === undefined) throw new DecryptionFailed()
-  const { key, baseNonce, commitment } = derive(dek, message.subarray(0, SALT), context)
-  if (!equal(commitment, message.subarray(SALT, HEADER))) return undefined
-  const plaintext = new Uint8Array(size)
-  try {
-    for (let i = 0; i * CHUNK <= size; i++) {
-      const start = HEADER + i * SEALED_CHUNK
-      openInto(plaintext, i * CHUNK, key, chunkNonce(baseNonce, i), message.subarray(start, start + SEALED_CHUNK))
-    }
-  } catch (error) {
-    wipe(plaintext)
-    throw error
-  }
-  return plaintext
+  if (openedSize(message.length) === undefined) throw new DecryptionFailed()
+  const keys = keysOfMessage(dek, context, message.subarray(0, HEADER))
+  if (!keys) return undefined
+  const { plaintext, isWhole } = openChunks(keys, 0, message.subarray(HEADER), true)
+  if (isWhole) return plaintext
+  wipe(plaintext)
+  throw new DecryptionFailed()
 }
 
 /** Whether a message is committed to this key and context; its chunks are not looked at. */
 export function isCommittedTo(dek: MessageKey, context: Uint8Array, message: Uint8Array): boolean {
-  if (message.length < MIN_MESSAGE) return false
-  return equal(derive(dek, message.subarray(0, SALT), context).commitment, message.subarray(SALT, HEADER))
+  return message.length >= MIN_MESSAGE && keysOfMessage(dek, context, message.subarray(0, HEADER)) !== undefined
 }

@@ -5,7 +5,8 @@
  */
 import { abytes, lp, u32, utf8 } from "../bytes.ts"
 import { DecryptionFailed } from "../errors.ts"
-import { openMessage, sealedSize, sealMessage } from "./cobblestone.ts"
+import { sealedSize } from "./chunks.ts"
+import { openMessage, sealMessage } from "./cobblestone.ts"
 import { type Context, encodeContext } from "./context.ts"
 import { type Key, labelled } from "./derive.ts"
 

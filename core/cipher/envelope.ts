@@ -6,7 +6,7 @@
  */
 import { compareBytes, concat, copyOf, lp, text, u16, u32, utf8 } from "../bytes.ts"
 import { InvalidFormat, InvalidInput } from "../errors.ts"
-import { openedSize } from "./cobblestone.ts"
+import { openedSize } from "./chunks.ts"
 import { labelled } from "./derive.ts"
 
 /** How a header begins, and no wrap of another library. */

@@ -9,9 +9,9 @@
 import { createSecretKey, type KeyObject } from "node:crypto"
 import { abytes, randomBytes, wipe } from "../bytes.ts"
 import { NONCE, openInto, sealInto, TAG } from "../cipher/aes-gcm.ts"
+import { duplex, type Work } from "../cipher/duplex.ts"
 import type { CallOptions } from "../contracts.ts"
 import { InvalidFormat } from "../errors.ts"
-import { duplex, type Work } from "./_duplex.ts"
 
 const KEY = 32
 const HEADER = 4

@@ -16,7 +16,7 @@ import {
   type Try,
 } from "../errors.ts"
 import { DataKey, NO_DEK_ID, type SealingKey, withDataKey } from "./dek.ts"
-import type { DEKCache, Use } from "./dek-cache.ts"
+import type { DEKCache, Lease, Use } from "./dek-cache.ts"
 import type { KEKVersions } from "./kek-versions.ts"
 import { type AllowedEntry, type Keyring, tryOf } from "./keyring.ts"
 
@@ -323,15 +323,11 @@ export class DataKeys {
     )
   }
 
-  #lease(
-    allowed: AllowedEntry,
-    dekID: Uint8Array,
-    options: CallOptions,
-  ): ReturnType<DEKCache<SealingKey, DataKey>["open"]> {
+  async #lease(allowed: AllowedEntry, dekID: Uint8Array, options: CallOptions): Promise<Lease<DataKey>> {
     const { provider, ref, version, wrapped } = allowed.entry
     // Everything that the answer depends on; lengths keep the parts apart.
     const id = `${provider}/${version}/${hex(dekID)}/${ref.length}/${ref}/${allowed.contextID.length}/${allowed.contextID}/${latin1(wrapped)}`
-    return this.cache.open(
+    return await this.cache.open(
       id,
       async (call) => new DataKey(dekID, await this.keyring.unwrap(allowed, dekID, call)),
       options,

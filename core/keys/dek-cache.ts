@@ -102,22 +102,22 @@ export class DEKCache<Sealing extends Destroyable, Opening extends Destroyable> 
     this.#opening = new Side(limits, clock, this.#counters)
   }
 
-  /** A key to seal with, reserved for this use. Keys of one partition never serve another. */
+  /** A key to seal with, reserved for this use: at once when it is there. Keys of one partition never serve another. */
   seal(
     partition: string,
     use: Use,
     make: (options: CallOptions) => Promise<Sealing>,
     options: CallOptions = {},
-  ): Promise<Lease<Sealing>> {
+  ): Lease<Sealing> | Promise<Lease<Sealing>> {
     return this.#sealing.lease(partition, use, make, options)
   }
 
-  /** The key of stored data. `id` is all that was given to the KMS. */
+  /** The key of stored data: at once when it is there. `id` is all that was given to the KMS. */
   open(
     id: string,
     load: (options: CallOptions) => Promise<Opening>,
     options: CallOptions = {},
-  ): Promise<Lease<Opening>> {
+  ): Lease<Opening> | Promise<Lease<Opening>> {
     return this.#opening.lease(id, OPENING, load, options)
   }
 
@@ -179,24 +179,29 @@ class Side<Value extends Destroyable> {
     return this.#entries.size
   }
 
-  async lease(
+  lease(
     id: string,
     use: Use,
     fetch: (options: CallOptions) => Promise<Value>,
     options: CallOptions,
-  ): Promise<Lease<Value>> {
+  ): Lease<Value> | Promise<Lease<Value>> {
     options.signal?.throwIfAborted()
     // Before the look-up: what fits no key would only drive out the one that serves all others.
-    if (this.#limits.capacity === 0 || use.bytes > this.#limits.maxBytes || use.messages > this.#limits.maxMessages) {
-      this.#counters.misses++
-      return this.#lend(this.#entry(await fetch(options), true), use)
-    }
+    if (this.#limits.capacity === 0 || use.bytes > this.#limits.maxBytes || use.messages > this.#limits.maxMessages)
+      return this.#unkept(use, fetch, options)
     const cached = this.#find(id, use)
-    if (cached) {
-      this.#counters.hits++
-      return this.#lend(cached, use)
-    }
-    return await this.#join(id, use, fetch, options)
+    if (!cached) return this.#join(id, use, fetch, options)
+    this.#counters.hits++
+    return this.#lend(cached, use)
+  }
+
+  async #unkept(
+    use: Use,
+    fetch: (options: CallOptions) => Promise<Value>,
+    options: CallOptions,
+  ): Promise<Lease<Value>> {
+    this.#counters.misses++
+    return this.#lend(this.#entry(await fetch(options), true), use)
   }
 
   close(): void {

@@ -4,7 +4,8 @@
  * @module
  */
 import { wipe } from "../bytes.ts"
-import { isCommittedTo, MIN_MESSAGE, openedSize, openMessage, sealMessage } from "../cipher/cobblestone.ts"
+import { MIN_MESSAGE, openedSize } from "../cipher/chunks.ts"
+import { isCommittedTo, openMessage, sealMessage } from "../cipher/cobblestone.ts"
 import type { Context } from "../cipher/context.ts"
 import { SUITE } from "../cipher/envelope.ts"
 import { InvalidFormat } from "../errors.ts"

@@ -2,16 +2,8 @@ import assert from "node:assert/strict"
 import { createSecretKey } from "node:crypto"
 import { test } from "node:test"
 import { concat, hex, randomBytes } from "../../core/bytes.ts"
-import {
-  chunkNonce,
-  isCommittedTo,
-  MIN_MESSAGE,
-  openedSize,
-  openMessage,
-  SALT,
-  sealedSize,
-  sealMessage,
-} from "../../core/cipher/cobblestone.ts"
+import { chunkNonce, MIN_MESSAGE, openedSize, SALT, sealedSize } from "../../core/cipher/chunks.ts"
+import { isCommittedTo, openMessage, sealMessage } from "../../core/cipher/cobblestone.ts"
 import { DecryptionFailed, LimitExceeded } from "../../mod.ts"
 
 const CHUNK = 16_384
