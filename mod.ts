@@ -46,6 +46,9 @@ export {
   DecryptionFailed,
   EncryptionFailed,
   EncxError,
+  FileError,
+  FileExists,
+  FileNotFound,
   InvalidConfiguration,
   InvalidFormat,
   InvalidInput,
@@ -75,19 +78,23 @@ export {
   UnknownPepper,
   UnsafeFile,
 } from "./core/errors.ts"
+export {
+  type HTTPRangeOptions,
+  httpRange,
+  type RangeBody,
+  type RangeFetch,
+  type RangeResponse,
+} from "./core/files/http-range.ts"
 export type { Argon2Limits } from "./core/hash/argon2.ts"
 export type { Argon2Options } from "./core/hash/password.ts"
 export { pepperID, pepperProblem } from "./core/hash/pepper-id.ts"
 export type { Argon2Cost } from "./core/hash/phc.ts"
-export type { DEKCacheOptions, DEKCacheStats, Eviction } from "./core/keys/dek-cache.ts"
-export {
-  type InspectedKey,
-  type Inspection,
-  inspectEnvelope,
-  type OpenOptions,
-  type Verification,
-} from "./core/keys/envelopes.ts"
+export type { DEKCacheOptions } from "./core/keys/cache-limits.ts"
+export type { DEKCacheStats, Eviction, InvalidateOptions } from "./core/keys/dek-cache.ts"
+export type { OpenOptions, SealOptions, Verification } from "./core/keys/envelopes.ts"
+export { type InspectedKey, type Inspection, inspectEnvelope } from "./core/keys/inspect.ts"
 export type { KMSCalls } from "./core/keys/keyring.ts"
+export { dekCache, type SharedDEKCache } from "./core/keys/shared-cache.ts"
 export type {
   AnyLayout,
   FieldValueOf,
@@ -123,12 +130,14 @@ export {
   type Configuration,
   type DatabaseSource,
   type KyselyDatabase,
+  nullDEKCache,
   type Option,
   type OtherKEK,
   type PostgresPool,
   type SecretSource,
   type ServiceOrURI,
   type ServiceRegistry,
+  type SharedDEKCacheUse,
   withAdditionalKEK,
   withArgon2,
   withBootstrap,

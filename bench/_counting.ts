@@ -1,4 +1,5 @@
 /** Counts the calls that a key management service gets, by method: what a KMS would bill. */
+import { setTimeout } from "node:timers/promises"
 import type { KeyManagementService } from "../mod.ts"
 
 /** How often each method was called. */
@@ -10,8 +11,12 @@ export interface Counting<Service> {
   readonly calls: Calls
 }
 
-/** The same service, counted at its door: by who is asked, not by who asks. */
-export function counting<Service extends KeyManagementService>(service: Service): Counting<Service> {
+/**
+ * The same service, counted at its door: by who is asked, not by who asks.
+ *
+ * @param answerMs how long it takes to answer
+ */
+export function counting<Service extends KeyManagementService>(service: Service, answerMs = 0): Counting<Service> {
   const calls = new Map<string, number>()
   const counted = new Proxy(service, {
     get(target, name) {
@@ -19,7 +24,8 @@ export function counting<Service extends KeyManagementService>(service: Service)
       if (typeof value !== "function") return value
       return (...args: unknown[]): unknown => {
         calls.set(String(name), (calls.get(String(name)) ?? 0) + 1)
-        return Reflect.apply(value, target, args)
+        const answer = (): unknown => Reflect.apply(value, target, args)
+        return answerMs === 0 ? answer() : setTimeout(answerMs).then(answer)
       }
     },
   })

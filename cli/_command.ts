@@ -70,8 +70,16 @@ export function delimiter(text: string): string {
 }
 
 /** A whole number from 1. */
-export function positive(text: string): number {
-  const number = Number(text)
-  if (!Number.isSafeInteger(number) || number < 1) throw usage(`Cannot use "${text}": it is not a whole number from 1`)
+export const positive = (text: string): number => whole(text, 1, "a whole number from 1")
+
+/** A whole number from 0. */
+export const natural = (text: string): number => whole(text, 0, "a whole number from 0")
+
+/** A whole number. */
+export const integer = (text: string): number => whole(text, Number.MIN_SAFE_INTEGER, "a whole number")
+
+function whole(text: string, least: number, name: string): number {
+  const number = text.trim() === "" ? Number.NaN : Number(text)
+  if (!Number.isSafeInteger(number) || number < least) throw usage(`Cannot use "${text}": it is not ${name}`)
   return number
 }

@@ -1,191 +1,161 @@
-/** Whole files: read within a limit, written whole or not at all. */
-import { randomBytes } from "node:crypto"
-import { type FileHandle, link, lstat, open, rename, unlink } from "node:fs/promises"
-import { dirname } from "node:path"
-import process from "node:process"
-import { LimitExceeded } from "../mod.ts"
+/** Where bytes come from and where they go: files, pipes, standard input and output. None is held whole. */
+import { constants, openSync } from "node:fs"
+import { lstat, open, stat } from "node:fs/promises"
+import { Socket } from "node:net"
+import { absent, checkTarget, replacing } from "../core/files/replace.ts"
+import { writeAt } from "../core/files/source.ts"
+import { isNode } from "../core/runtime.ts"
+import { FileError, FileExists, type OnProgress } from "../mod.ts"
 import { CommandError, codeOf, withFile } from "./_errors.ts"
 import { type IO, write } from "./_io.ts"
-
-/** A whole file is in memory twice, sealed and opened. */
-export const MAX_FILE_BYTES: number = 64 * 2 ** 20
-/** What sealing adds at most: a header with its keys, and a tag each 16 KiB. */
-export const MAX_SEALED_BYTES: number = MAX_FILE_BYTES + 128 * 2 ** 10
+import { messageOf } from "./_output.ts"
 
 /** Standard input, or output. */
 export const STDIO = "-"
 
+/** Takes bytes, and answers when they are where they belong. */
+export type Put = (bytes: Uint8Array) => Promise<void>
+
+// --- Reading ---
+
 /**
- * Reads a file, or standard input.
+ * Whether it is a regular file: what has a size, and any part of which can be read. Pipes and devices are read as they come.
  *
- * @throws {LimitExceeded} when it has more than `limit` bytes; a file's size is looked at before it is read
+ * @throws {FileError} when it is a folder
  */
-export async function readInput(io: IO, path: string, limit: number): Promise<Uint8Array> {
-  if (path === STDIO) return await collect(io.stdin, "standard input", limit, io.signal)
-  return await withFile("read", path, async () => {
-    const file = await open(path, "r")
-    try {
-      const { size } = await file.stat()
-      if (size > limit) throw tooLarge(`"${path}"`, limit)
-      // A pipe has no size, and a file may grow.
-      return await collect(chunksOf(file), `"${path}"`, limit, io.signal)
-    } finally {
-      await file.close()
-    }
-  })
+export async function isRegular(path: string): Promise<boolean> {
+  if (path === STDIO) return false
+  const found = await withFile("read", path, () => stat(path))
+  if (found.isDirectory()) throw new FileError(`Cannot read "${path}": it is a folder`)
+  return found.isFile()
 }
 
-const CHUNK_BYTES = 2 ** 20
-
-async function* chunksOf(file: FileHandle): AsyncGenerator<Uint8Array> {
-  for (;;) {
-    const { bytesRead, buffer } = await file.read(new Uint8Array(CHUNK_BYTES))
-    if (bytesRead === 0) return
-    yield buffer.subarray(0, bytesRead)
+/** What a file, a pipe or standard input has, piece by piece. A piece is overwritten when the next one is asked for. */
+export async function* reading(io: IO, path: string, onProgress: OnProgress): AsyncGenerator<Uint8Array> {
+  const found = path === STDIO ? undefined : await withFile("read", path, () => stat(path))
+  const pieces = found === undefined ? io.stdin : found.isFIFO() && isNode ? piecesOfPipe(path) : piecesOfFile(path)
+  const total = found?.isFile() ? found.size : 0
+  let done = 0
+  for await (const piece of pieces) {
+    yield piece
+    done += piece.length
+    onProgress(done, total)
   }
 }
 
-async function collect(
-  chunks: AsyncIterable<Uint8Array>,
-  name: string,
-  limit: number,
-  signal: AbortSignal,
-): Promise<Uint8Array> {
-  const parts: Uint8Array[] = []
-  let size = 0
-  for await (const chunk of untilAborted(chunks, signal)) {
-    size += chunk.length
-    if (size > limit) throw tooLarge(name, limit)
-    parts.push(chunk)
-  }
-  const bytes = new Uint8Array(size)
-  let at = 0
-  for (const part of parts) {
-    bytes.set(part, at)
-    at += part.length
-  }
-  return bytes
+// Node does not end while a thread of it waits for a pipe: a socket waits without one. The other runtimes know sockets of addresses alone.
+async function* piecesOfPipe(path: string): AsyncGenerator<Uint8Array> {
+  const flags = constants.O_RDONLY | constants.O_NONBLOCK
+  yield* new Socket({ fd: await withFile("read", path, async () => openSync(path, flags)), writable: false })
 }
 
-// A read from a terminal or a pipe may never end, and not every runtime can cancel it: it is left behind.
-async function* untilAborted(chunks: AsyncIterable<Uint8Array>, signal: AbortSignal): AsyncGenerator<Uint8Array> {
-  signal.throwIfAborted()
-  const { promise: aborted, reject } = Promise.withResolvers<never>()
-  aborted.catch(() => undefined)
-  const abort = (): void => reject(signal.reason)
-  signal.addEventListener("abort", abort, { once: true })
-  const iterator = chunks[Symbol.asyncIterator]()
+const PIECE_BYTES = 2 ** 20
+
+async function* piecesOfFile(path: string): AsyncGenerator<Uint8Array> {
+  const file = await withFile("read", path, () => open(path, "r"))
+  const piece = new Uint8Array(PIECE_BYTES)
   try {
     for (;;) {
-      const next = await Promise.race([iterator.next(), aborted])
-      if (next.done) return
-      yield next.value
+      const { bytesRead } = await withFile("read", path, () => file.read(piece))
+      if (bytesRead === 0) return
+      yield piece.subarray(0, bytesRead)
     }
   } finally {
-    signal.removeEventListener("abort", abort)
+    piece.fill(0)
+    await file.close()
   }
-}
-
-function tooLarge(name: string, limit: number): LimitExceeded {
-  return new LimitExceeded(`Cannot read ${name}: it has more than ${Math.floor(limit / 2 ** 20)} MiB`, {
-    hint: "the command keeps whole files in memory; split the file",
-  })
 }
 
 // --- Writing ---
 
-/** Writes a file, 0600, or standard output. Nothing is left behind when it fails. */
-export async function writeOutput(io: IO, path: string, bytes: Uint8Array, force: boolean): Promise<void> {
-  if (path === STDIO) return await write(io.stdout, bytes)
+/** What is to be told when standard output got a part, and the rest does not come. */
+export interface Writing {
+  readonly force: boolean
+  readonly incomplete: string
+}
+
+/**
+ * Writes a file, 0600, that is there whole or not at all; or standard output, which has what it was given.
+ *
+ * @returns how many bytes
+ */
+export async function writing(
+  io: IO,
+  path: string,
+  { force, incomplete }: Writing,
+  use: (put: Put) => Promise<void>,
+): Promise<number> {
+  let written = 0
+  let isBegun = false
+  try {
+    const to = path === STDIO ? toStdout : toFile
+    await to(io, path, force, (put) =>
+      use(async (bytes) => {
+        isBegun = true
+        await put(bytes)
+        written += bytes.length
+      }),
+    )
+    return written
+  } catch (error) {
+    if (path !== STDIO || !isBegun || codeOf(error) === "EPIPE") throw error
+    throw new CommandError("INCOMPLETE", messageOf(error), { hint: incomplete, cause: error })
+  }
+}
+
+async function toFile(io: IO, path: string, force: boolean, use: (put: Put) => Promise<void>): Promise<void> {
   await replacing(path, force, async (temporary) => {
     const file = await open(temporary, "wx", 0o600)
+    let end = 0
     try {
-      await file.writeFile(bytes, { signal: io.signal })
+      await use(async (bytes) => {
+        await writeAt(file, bytes, end)
+        end += bytes.length
+      })
       await file.sync()
+      io.signal.throwIfAborted()
     } finally {
       await file.close()
     }
   })
 }
 
-/** Lets `make` write a temporary file beside the target, and puts it in its place. */
-export async function replacing(
-  path: string,
-  force: boolean,
-  make: (temporary: string) => Promise<void>,
-): Promise<void> {
-  const temporary = `${path}.${randomBytes(8).toString("hex")}.tmp`
-  await withFile("write", path, async () => {
-    try {
-      await make(temporary)
-      await (force ? put : putNew)(temporary, path)
-    } catch (error) {
-      await unlinkQuietly(temporary)
-      throw error
-    }
-    await syncFolder(dirname(path))
-  })
+async function toStdout(io: IO, _: string, __: boolean, use: (put: Put) => Promise<void>): Promise<void> {
+  await use((bytes) => untilAborted(write(io.stdout, bytes), io.signal))
 }
 
-async function put(temporary: string, path: string): Promise<void> {
-  await checkTarget(path, true)
-  await rename(temporary, path)
-}
-
-// A rename would replace what another process put there since the last look; a link is refused.
-async function putNew(temporary: string, path: string): Promise<void> {
+/** Waits for what may never come to an end, such as a reader of standard output. */
+export async function untilAborted<Value>(work: Promise<Value>, signal: AbortSignal): Promise<Value> {
+  const { promise, resolve, reject } = Promise.withResolvers<Value>()
+  const abort = (): void => reject(signal.reason)
+  if (signal.aborted) abort()
+  signal.addEventListener("abort", abort, { once: true })
+  work.then(resolve, reject)
   try {
-    await link(temporary, path)
-  } catch (error) {
-    if (!NO_LINKS.includes(codeOf(error))) throw error
-    await checkTarget(path, false)
-    return await rename(temporary, path)
+    return await promise
+  } finally {
+    signal.removeEventListener("abort", abort)
   }
-  await unlinkQuietly(temporary)
 }
-
-/** What file systems without hard links say; FAT is one. */
-const NO_LINKS: readonly (string | undefined)[] = ["EPERM", "ENOTSUP", "EOPNOTSUPP", "ENOSYS", "EMLINK"]
 
 /**
  * Says early, before keys are asked for, that an output cannot be written.
  *
  * @throws {CommandError} when the file is there and may not be replaced
  */
-export async function checkTarget(path: string, force: boolean): Promise<void> {
+export async function checkOutput(path: string, force: boolean): Promise<void> {
   if (path === STDIO) return
-  const found = await withFile("write", path, async () => await lstat(path).catch(absent))
-  if (!found) return
-  if (!force)
-    throw new CommandError("FILE_EXISTS", `Cannot write "${path}": it exists already`, {
+  try {
+    await checkTarget(path, force)
+  } catch (error) {
+    if (!(error instanceof FileExists)) throw error
+    throw new CommandError("FILE_EXISTS", error.message, {
       hint: "replace it with --force, or name another: -o FILE",
     })
-  // To rename over /dev/null would take it away.
-  if (!found.isFile() && !found.isSymbolicLink())
-    throw new CommandError("FILE_ERROR", `Cannot replace "${path}": it is not a regular file`)
+  }
 }
 
 /** Whether there is anything under this name. */
 export async function exists(path: string): Promise<boolean> {
   return (await withFile("read", path, async () => await lstat(path).catch(absent))) !== undefined
-}
-
-function absent(error: unknown): undefined {
-  if (codeOf(error) !== "ENOENT") throw error
-}
-
-async function unlinkQuietly(path: string): Promise<void> {
-  // It is a temporary file: what matters is the error that led here.
-  await unlink(path).catch(() => undefined)
-}
-
-// The rename is on the disk only when the folder is. Windows cannot open one, and needs no such call.
-async function syncFolder(folder: string): Promise<void> {
-  if (process.platform === "win32") return
-  const handle = await open(folder, "r")
-  try {
-    await handle.sync()
-  } finally {
-    await handle.close()
-  }
 }

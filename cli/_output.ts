@@ -102,6 +102,8 @@ export async function report(error: unknown, json: boolean, io: IO): Promise<num
 function explain(error: unknown, signal: AbortSignal): Failure {
   if (signal.aborted) {
     const exit = signal.reason instanceof Interrupted ? signal.reason.exitCode : EXIT.interrupted
+    if (codeOf(error) === "INCOMPLETE")
+      return { code: "INTERRUPTED", message: "interrupted", hint: hintOf(error), exit }
     return { code: "INTERRUPTED", message: "interrupted; what is there is whole", hint: undefined, exit }
   }
   if (error instanceof EncxError) {

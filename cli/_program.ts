@@ -4,8 +4,8 @@ import manifest from "../package.json" with { type: "json" }
 import { codeOf, Told, usage } from "./_errors.ts"
 import { type IO, write } from "./_io.ts"
 import { report } from "./_output.ts"
+import { catVerb } from "./cat.ts"
 import { demoVerb } from "./demo.ts"
-
 import { doctorVerb } from "./doctor.ts"
 import { findVerb } from "./find.ts"
 import { importVerb } from "./import.ts"
@@ -20,9 +20,9 @@ const VERBS = [
   keysVerb,
   pepperVerb,
   doctorVerb,
-
   sealVerb,
   openVerb,
+  catVerb,
   inspectVerb,
   importVerb,
   findVerb,

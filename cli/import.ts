@@ -1,12 +1,13 @@
 /** `encx import`: a CSV file becomes a table of sealed columns, whole or not at all. */
 import { stat, writeFile } from "node:fs/promises"
 import type { Command } from "commander"
+import { replacing } from "../core/files/replace.ts"
 import type { Crypto } from "../mod.ts"
 import { delimiter, names, verb, withSecrets } from "./_command.ts"
 import { readCSV } from "./_csv.ts"
 import { type Database, withDatabase } from "./_database.ts"
 import { CommandError, withFile } from "./_errors.ts"
-import { exists, replacing } from "./_files.ts"
+import { exists } from "./_files.ts"
 import { type Imported, Importer } from "./_importer.ts"
 import type { IO } from "./_io.ts"
 import { count, type OutputOptions, printResult } from "./_output.ts"
@@ -69,13 +70,11 @@ export async function importCSV(io: IO, crypto: Crypto, file: string, options: I
   const into = (path: string): Promise<Imported> =>
     withDatabase(path, (db) => intoDatabase(io, crypto, file, options, db))
   if (await exists(options.to)) return await into(options.to)
-  let imported: Imported | undefined
   // A new database gets its name when it is whole: even a crash leaves none behind under that name.
-  await replacing(options.to, false, async (temporary) => {
+  return await replacing(options.to, false, async (temporary) => {
     await writeFile(temporary, "", { flag: "wx", mode: 0o600 })
-    imported = await into(temporary)
+    return await into(temporary)
   })
-  return imported as Imported
 }
 
 async function intoDatabase(io: IO, crypto: Crypto, file: string, options: Import, db: Database): Promise<Imported> {

@@ -31,6 +31,5 @@ const exitCode = await run(process.argv.slice(2), {
   signal: controller.signal,
   isTTY: process.stderr.isTTY ?? false,
 })
-// A read of standard input that was left behind would keep the process.
-if (controller.signal.aborted) process.exit(exitCode)
-process.exitCode = exitCode
+// What was written was waited for; a read of a pipe that was left behind would keep the process.
+process.exit(exitCode)

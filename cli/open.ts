@@ -1,55 +1,57 @@
 /** `encx open`: an envelope becomes a file again. */
 import type { Command } from "commander"
-import type { Context } from "../mod.ts"
-import { verb, withContext, withServices } from "./_command.ts"
+import { natural, verb, withContext, withServices } from "./_command.ts"
 import { usage } from "./_errors.ts"
-import { checkTarget, MAX_SEALED_BYTES, readInput, STDIO, writeOutput } from "./_files.ts"
+import { checkOutput, isRegular, STDIO } from "./_files.ts"
 import type { IO } from "./_io.ts"
-import { count, type OutputOptions, printResult } from "./_output.ts"
-import { type ServiceOptions, withCrypto } from "./_services.ts"
+import { count, printResult } from "./_output.ts"
+import { PIPES } from "./_pipe.ts"
+import { withProgress } from "./_progress.ts"
+import { withCrypto } from "./_services.ts"
+import { type CatOptions, unseal } from "./cat.ts"
 import { EXTENSION } from "./seal.ts"
 
-interface OpenOptions extends ServiceOptions, OutputOptions {
-  readonly output?: string
-  readonly context: Context
-  readonly force?: boolean
+interface OpenOptions extends CatOptions {
+  readonly workers?: number
 }
 
 /** The verb. */
 export function openVerb(io: IO): Command {
   const command = verb(
     "open",
-    "Open a sealed file. Nothing is written unless all of it is genuine; only you may read what is.",
-    [`encx open report.pdf${EXTENSION}`, `encx open app.sql${EXTENSION} -o - | psql app`],
+    "Open a sealed file of any size. The file that is written appears when all of it is authentic; only you may read it.",
+    [`encx open report.pdf${EXTENSION}`, `encx open photos.tar${EXTENSION} -o - | tar -x`],
   )
   return withContext(withServices(command))
     .argument("<FILE>", "what to open; - is standard input")
     .option("-o, --output <FILE>", `where to write it; - is standard output (default: FILE without ${EXTENSION})`)
     .option("--force", "replace an existing file")
+    .option(
+      "--workers <N>",
+      "threads beside the first, for a file into a file (default: what its size is worth)",
+      natural,
+    )
+    .addHelpText("after", PIPES)
     .action((file: string, options: OpenOptions) => open(io, file, options))
 }
 
 async function open(io: IO, file: string, options: OpenOptions): Promise<void> {
+  const { context, force = false, workers } = options
+  const { signal } = io
   const output = options.output ?? defaultOutput(file)
   if (output === STDIO && options.json)
     throw usage("Cannot print JSON and the file to one output", "name a file: -o FILE")
-  await checkTarget(output, options.force ?? false)
+  const byPlace = (await isRegular(file)) && output !== STDIO
+  await checkOutput(output, force)
   await withCrypto(io, options, "keys", async (crypto) => {
-    const envelope = await readInput(io, file, MAX_SEALED_BYTES)
-    const plaintext = await crypto.open(envelope, options.context, { signal: io.signal })
-    const bytes = plaintext.length
-    try {
-      await writeOutput(io, output, plaintext, options.force ?? false)
-    } finally {
-      plaintext.fill(0)
-    }
+    const bytes = await withProgress(io, "Opening", output, async (onProgress) => {
+      if (!byPlace) return await unseal(io, crypto, file, output, options, onProgress)
+      const how = { overwrite: force, onProgress, signal, ...(workers !== undefined && { workers }) }
+      return (await crypto.openFile(file, output, context, how)).bytesWritten
+    })
     if (output === STDIO) return
-    await printResult(
-      io,
-      options,
-      { input: file, output, bytes },
-      () => `Opened ${file} into ${output} (${count(bytes, "byte")}).`,
-    )
+    const result = { input: file, output, bytes }
+    await printResult(io, options, result, () => `Opened ${file} into ${output} (${count(bytes, "byte")}).`)
   })
 }
 

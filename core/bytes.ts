@@ -185,10 +185,24 @@ export function randomNonce(length: number): Uint8Array {
     randomFillSync(block)
     taken = 0
   }
-  const nonce = block.slice(taken, taken + length)
-  block.fill(0, taken, taken + length)
-  taken += length
+  const nonce = new Uint8Array(length)
+  for (let i = 0; i < length; i++) {
+    nonce[i] = block[taken] as number
+    block[taken++] = 0
+  }
   return nonce
+}
+
+const UNZEROED = 16_384
+
+/**
+ * Memory of which the caller writes every byte. Where it is large it is not zeroed before: 64 KiB take 14 to 23 µs with zeros and
+ * 4 to 7 without, when 64 KiB are sealed in 100 (Node 22 to 26; Bun 7 and 3, Deno 12 and 15).
+ */
+export function memory(length: number): Uint8Array {
+  if (length < UNZEROED) return new Uint8Array(length)
+  const { buffer, byteOffset } = Buffer.allocUnsafeSlow(length)
+  return new Uint8Array(buffer, byteOffset, length)
 }
 
 /** The same bytes in memory of their own. `slice` would not do: that of a `Buffer`, which is a `Uint8Array`, is a view. */
@@ -198,5 +212,21 @@ export function copyOf(bytes: Uint8Array): Uint8Array {
 
 /** Overwrites with zeros. It reaches this buffer alone: JavaScript gives no promise about copies. */
 export function wipe(...buffers: readonly Uint8Array[]): void {
-  for (const buffer of buffers) buffer.fill(0)
+  for (const buffer of buffers) fill.call(buffer, 0)
+}
+
+// A `Buffer` has a slower one of its own: 0.2 µs, where this takes 0.04 (Node 24).
+const { fill } = Uint8Array.prototype
+
+const LARGE = 4096
+
+/**
+ * Frees memory that nothing else uses, where there is enough of it to be worth that: what a cipher returns before it is copied to its
+ * place. What is used next lies in the same memory, and so in the processor's cache: 16 KiB are sealed in 12 µs so, and in 15 µs where
+ * the memory waits for the garbage collector (Node 22 to 26; no difference on Deno and Bun).
+ */
+export function giveBack(bytes: Uint8Array): void {
+  const { buffer, length } = bytes
+  // Not where it is a part of something larger, as of a pool.
+  if (length >= LARGE && buffer instanceof ArrayBuffer && buffer.byteLength - length <= 16) buffer.transfer(0)
 }

@@ -13,6 +13,7 @@ import {
   type Option,
   type ServiceOrURI,
   withDatabase,
+  withDEKCache,
   withKEKAlias,
   withKMSService,
   withPepper,
@@ -30,6 +31,7 @@ export const VARIABLES = {
   ENCX_DATABASE: "the database of key versions, as a URL: postgres://…, mysql://…, sqlite:.encx/keys.db",
   ENCX_DB_PATH: "the folder of the Go library's database of key versions; .encx where ENCX_DB_FILENAME alone is set",
   ENCX_DB_FILENAME: "its file there; keys.db where ENCX_DB_PATH alone is set",
+  ENCX_DEK_CACHE: "the data-key cache: off, or its limits, as in maxAgeMs=60000&capacity=200",
 } as const
 
 /** The variables by name. */
@@ -69,7 +71,19 @@ function optionsOf(environment: Environment, given: Configuration): Option[] {
     ...(alias === undefined ? [] : [withKEKAlias(alias)]),
     ...pepperOf(environment, given, kms),
     ...databaseOf(environment, given),
+    ...cacheOf(environment, given),
   ]
+}
+
+function cacheOf({ ENCX_DEK_CACHE: text }: Environment, given: Configuration): Option[] {
+  if (!text || given.dekCache !== undefined) return []
+  if (text === "off") return [withDEKCache(false)]
+  // What is no number is refused by its name, with what else is wrong.
+  const limits = [...new URLSearchParams(text)].map(([name, value]) => [
+    name,
+    value === "" ? Number.NaN : Number(value),
+  ])
+  return [withDEKCache(Object.fromEntries(limits))]
 }
 
 // The Go library has a file always; here there is none unless a variable says so.

@@ -19,8 +19,9 @@ import type {
 import { EncxError, InvalidConfiguration } from "./errors.ts"
 import { type Argon2Options, argon2Problem } from "./hash/password.ts"
 import { PEPPER_LENGTH, pepperProblem } from "./hash/pepper-id.ts"
-import { DEK_CACHE_DEFAULTS, type DEKCacheOptions } from "./keys/dek-cache.ts"
+import { type DEKCacheOptions, dekCacheLimits, dekCacheProblems } from "./keys/cache-limits.ts"
 import { kmsContext } from "./keys/keyring.ts"
+import { SharedDEKCache } from "./keys/shared-cache.ts"
 import { watcherProblems } from "./observe/watchers.ts"
 import type {
   Bootstrap,
@@ -31,6 +32,7 @@ import type {
   SecretSource,
   ServiceOrURI,
   ServiceRegistry,
+  SharedDEKCacheUse,
 } from "./options.ts"
 import { keyOf } from "./uri.ts"
 
@@ -58,7 +60,8 @@ export interface ResolvedConfiguration {
   readonly keks: readonly [ResolvedKEK, ...ResolvedKEK[]]
   readonly pepper: ResolvedSecret | undefined
   readonly indexRoot: ResolvedSecret | undefined
-  readonly dekCache: Required<DEKCacheOptions>
+  /** Its limits, a capacity of 0 for none; or the one that is shared. */
+  readonly dekCache: Required<DEKCacheOptions> | SharedDEKCacheUse
   readonly argon2: Argon2Options
   readonly bootstrap: Bootstrap
   readonly database: KEKVersionStore | undefined
@@ -133,10 +136,7 @@ async function openServices(
     pepper,
     // The two secrets are kept side by side, unless the program says otherwise.
     indexRoot: indexRoot ?? (pepper && "store" in pepper ? pepper : undefined),
-    dekCache:
-      merged.dekCache === false
-        ? { ...DEK_CACHE_DEFAULTS, capacity: 0 }
-        : { ...DEK_CACHE_DEFAULTS, ...merged.dekCache },
+    dekCache: cacheOf(merged.dekCache),
     argon2: merged.argon2 ?? {},
     bootstrap: merged.bootstrap ?? {},
     database,
@@ -147,6 +147,14 @@ async function openServices(
     opened: services.opened,
   }
 }
+
+function cacheOf(given: Configuration["dekCache"] = {}): ResolvedConfiguration["dekCache"] {
+  if (given === false) return { ...dekCacheLimits({}), capacity: 0 }
+  return isShared(given) ? given : dekCacheLimits(given)
+}
+
+const isShared = (given: object): given is SharedDEKCacheUse => "shared" in given
+const isObject = (given: unknown): given is object => typeof given === "object" && given !== null
 
 function merge(options: readonly Option[]): Configuration {
   const merged: Record<string, unknown> = {}
@@ -208,19 +216,10 @@ function findProblems(merged: Configuration): string[] {
       for (const value of source.values) say(what, pepperProblem(value))
     } else if (source.alias === "") say(what, `it is neither ${PEPPER_LENGTH} bytes nor a secret store with an alias`)
   }
-  for (const [name, value] of Object.entries(merged.dekCache === false ? {} : { ...merged.dekCache })) {
-    const known = Object.hasOwn(DEK_CACHE_DEFAULTS, name)
-    say(
-      `the DEK cache's "${name}"`,
-      !known
-        ? "there is no limit of this name"
-        : Number.isSafeInteger(value) && (value as number) >= 1
-          ? undefined
-          : "it is not a whole number from 1",
-    )
+  say("the DEK cache", sharingProblem(merged.dekCache))
+  if (isObject(merged.dekCache) && !isShared(merged.dekCache)) {
+    for (const [name, state] of dekCacheProblems(merged.dekCache)) say(`the DEK cache's "${name}"`, state)
   }
-  if (merged.dekCache && (merged.dekCache.maxMessages ?? 0) > 2 ** 32)
-    say(`the DEK cache's "maxMessages"`, "it is more than 2^32")
   if (merged.argon2) say("the Argon2 options", argon2Problem(merged.argon2))
   for (const [option, names] of Object.entries(PARTS)) {
     const unknown = Object.keys(merged[option as keyof typeof PARTS] ?? {}).filter((name) => !names.includes(name))
@@ -238,6 +237,17 @@ function findProblems(merged: Configuration): string[] {
   const wrapping = 1 + (merged.additionalKEKs ?? []).length
   if (wrapping > MAX_KEYS) say("the additional KEKs", `${wrapping} keys would wrap, and an envelope holds ${MAX_KEYS}`)
   return problems
+}
+
+function sharingProblem(given: Configuration["dekCache"]): string | undefined {
+  if (given === undefined || given === false) return undefined
+  if (!isObject(given)) return "it is neither limits nor false"
+  if (!isShared(given)) return undefined
+  const { shared, partition } = given
+  if (!(shared instanceof SharedDEKCache)) return "it was not made by dekCache(…)"
+  return typeof partition === "string" && partition !== "" && partition.isWellFormed()
+    ? undefined
+    : "it is shared, and names no partition: withDEKCache(cache, { partition })"
 }
 
 function kmsContextProblem(context: Context | undefined): string | undefined {

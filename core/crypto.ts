@@ -19,24 +19,14 @@ import type {
 } from "./crypto-types.ts"
 import { InvalidInput } from "./errors.ts"
 import type { GoType } from "./go-encx/codec.ts"
-import { compareSecure, hashBasicOf, hashSecure, isBasicHashOf } from "./hash/formats.ts"
 import { DEK_LENGTH, generateDEK, generateDEKID } from "./keys/dek.ts"
-import {
-  type Inspection,
-  inspectEnvelope,
-  type OpenOptions,
-  openEnvelope,
-  rewrapEnvelope,
-  sealEnvelope,
-  type Verification,
-  verifyEnvelope,
-} from "./keys/envelopes.ts"
-import { checkHealth, type Health, type HealthOptions, type HealthParts } from "./observe/health.ts"
+import type { InvalidateOptions } from "./keys/dek-cache.ts"
+import type { OpenOptions, SealOptions, Verification } from "./keys/envelopes.ts"
+import { type Inspection, inspectEnvelope } from "./keys/inspect.ts"
+import type { Health, HealthOptions, HealthParts } from "./observe/health.ts"
 import type { Observer } from "./observe/observer.ts"
 import { Operations } from "./operations.ts"
-import { RecordMethods } from "./record-methods.ts"
-import { blindIndexAt } from "./records/find.ts"
-import type { RecordTools } from "./records/row.ts"
+import { RecordMethods, type WorkTools } from "./record-methods.ts"
 import type { BasicHash, BlindIndex, SecureHash } from "./records/types.ts"
 
 const dekIDOf = (id: string): Uint8Array => {
@@ -48,7 +38,7 @@ const dekIDOf = (id: string): Uint8Array => {
 // --- The object ---
 
 /** What a program's operations need. @internal */
-export interface Tools extends RecordTools {
+export interface Tools extends WorkTools {
   readonly observer: Observer | undefined
   /** What this program asks, for its health. */
   readonly services: Pick<HealthParts, "keks" | "pepper" | "indexRoot" | "database">
@@ -77,8 +67,8 @@ export class Crypto extends RecordMethods implements AsyncDisposable {
     return this.#operations.tools
   }
 
-  async #run<Result>(operation: string, work: (tools: Tools) => Promise<Result>): Promise<Result> {
-    return await this.#operations.run(operation, work)
+  #run<Result>(operation: string, work: (tools: Tools) => Result | Promise<Result>): Promise<Result> {
+    return this.#operations.run(operation, work)
   }
 
   #compute<Result>(operation: string, work: () => Result): Result {
@@ -215,8 +205,8 @@ export class Crypto extends RecordMethods implements AsyncDisposable {
    * @param context pairs that must be given again to open; bound, not stored
    * @throws {InvalidInput} when the context does not fit (64 pairs, 8 KiB, well-formed text)
    */
-  async seal(plaintext: Uint8Array, context?: Context, options?: CallOptions): Promise<Uint8Array> {
-    return await this.#run("seal", ({ dataKeys }) => sealEnvelope(dataKeys, plaintext, context, options))
+  seal(plaintext: Uint8Array, context?: Context, options?: SealOptions): Promise<Uint8Array> {
+    return this.#run("seal", ({ work, dataKeys }) => work.sealEnvelope(dataKeys, plaintext, context, options))
   }
 
   /**
@@ -226,18 +216,18 @@ export class Crypto extends RecordMethods implements AsyncDisposable {
    * @throws {KeyNotAllowed} when none of its keys is this program's, before any call
    * @throws {DecryptionFailed} when the context is another, or one bit is
    */
-  async open(envelope: Uint8Array, context?: Context, options?: OpenOptions): Promise<Uint8Array> {
-    return await this.#run("open", ({ dataKeys }) => openEnvelope(dataKeys, envelope, context, options))
+  open(envelope: Uint8Array, context?: Context, options?: OpenOptions): Promise<Uint8Array> {
+    return this.#run("open", ({ work, dataKeys }) => work.openEnvelope(dataKeys, envelope, context, options))
   }
 
   /** Wraps an envelope's data key anew, under the current versions; the body stays as it is, byte for byte. */
   async rewrap(envelope: Uint8Array, context?: Context, options?: CallOptions): Promise<Uint8Array> {
-    return await this.#run("rewrap", ({ dataKeys }) => rewrapEnvelope(dataKeys, envelope, context, options))
+    return await this.#run("rewrap", ({ work, dataKeys }) => work.rewrapEnvelope(dataKeys, envelope, context, options))
   }
 
   /** Tries every allowed key of an envelope: one that is lost or damaged is not noticed while another opens it. */
   async verify(envelope: Uint8Array, context?: Context, options?: CallOptions): Promise<Verification[]> {
-    return await this.#run("verify", ({ dataKeys }) => verifyEnvelope(dataKeys, envelope, context, options))
+    return await this.#run("verify", ({ work, dataKeys }) => work.verifyEnvelope(dataKeys, envelope, context, options))
   }
 
   /** What an envelope, or a row's `dek_encrypted`, tells without a key. Nothing of it is authenticated. */
@@ -258,7 +248,7 @@ export class Crypto extends RecordMethods implements AsyncDisposable {
   hashSecure(value: string | Uint8Array, options?: HashOptions): Promise<SecureHash>
   hashSecure<Value = string | Uint8Array>(value: NoInfer<Value>, options: GoHashOptions<Value>): Promise<SecureHash>
   async hashSecure(value: unknown, options: HashOptions | GoHashOptions<unknown> = {}): Promise<SecureHash> {
-    return (await this.#run("hashSecure", ({ hasher }) => hashSecure(hasher, value, options))) as SecureHash
+    return (await this.#run("hashSecure", ({ work, hasher }) => work.hashSecure(hasher, value, options))) as SecureHash
   }
 
   /**
@@ -273,7 +263,9 @@ export class Crypto extends RecordMethods implements AsyncDisposable {
     stored: string,
     options: CompareHashOptions<Value> = {},
   ): Promise<boolean> {
-    return await this.#run("compareSecureHashAndValue", ({ hasher }) => compareSecure(hasher, value, stored, options))
+    return await this.#run("compareSecureHashAndValue", ({ work, hasher }) =>
+      work.compareSecure(hasher, value, stored, options),
+    )
   }
 
   /** Whether a stored hash was made with another pepper, or at another cost, than new ones are, or by the Go library. */
@@ -291,7 +283,7 @@ export class Crypto extends RecordMethods implements AsyncDisposable {
   hashBasic(value: string | Uint8Array): BasicHash
   hashBasic<Value>(value: NoInfer<Value>, type: GoType<Value>): BasicHash
   hashBasic(value: unknown, type?: GoType<unknown>): BasicHash {
-    return this.#compute("hashBasic", () => hashBasicOf(value, type)) as BasicHash
+    return this.#compute("hashBasic", () => this.#state.work.hashBasicOf(value, type)) as BasicHash
   }
 
   /**
@@ -302,7 +294,7 @@ export class Crypto extends RecordMethods implements AsyncDisposable {
   compareBasicHashAndValue(value: string | Uint8Array, stored: string): boolean
   compareBasicHashAndValue<Value>(value: NoInfer<Value>, stored: string, type: GoType<Value>): boolean
   compareBasicHashAndValue(value: unknown, stored: string, type?: GoType<unknown>): boolean {
-    return this.#compute("compareBasicHashAndValue", () => isBasicHashOf(value, stored, type))
+    return this.#compute("compareBasicHashAndValue", () => this.#state.work.isBasicHashOf(value, stored, type))
   }
 
   /**
@@ -311,10 +303,10 @@ export class Crypto extends RecordMethods implements AsyncDisposable {
    * @throws {UninitializedPepper} when this program has no index root
    */
   blindIndex(value: unknown, { table, column, tenant, type = "text", ...options }: BlindIndexPlace): BlindIndex {
-    const { indexRoot } = this.#tools
+    const { work, indexRoot } = this.#tools
     return this.#compute(
       "blindIndex",
-      () => blindIndexAt(indexRoot, { table, column, tenant }, type, options, value) as BlindIndex,
+      () => work.blindIndexAt(indexRoot, { table, column, tenant }, type, options, value) as BlindIndex,
     )
   }
 
@@ -334,14 +326,14 @@ export class Crypto extends RecordMethods implements AsyncDisposable {
    * @throws the signal's reason, when the caller aborts
    */
   async health(options: HealthOptions = {}): Promise<Health> {
-    return await this.#run("health", ({ dataKeys, services, observer }) =>
-      checkHealth({ ...services, dataKeys, openCircuits: () => observer?.openCircuits ?? 0 }, options),
+    return await this.#run("health", ({ work, dataKeys, services, observer }) =>
+      work.checkHealth({ ...services, dataKeys, openCircuits: () => observer?.openCircuits ?? 0 }, options),
     )
   }
 
-  /** Forgets every cached data key, now; the next use asks the KMS. */
-  invalidate(): void {
-    this.#tools.dataKeys.cache.invalidate()
+  /** Forgets cached data keys, now: all of them, or those that `which` names. The next use asks the KMS. */
+  invalidate(which?: InvalidateOptions): void {
+    this.#tools.dataKeys.cache.invalidate(which)
   }
 
   /** Forgets every key and lets go of the services that were named by URI. Calling it twice is calling it once. */

@@ -97,6 +97,27 @@ export class UnsafeFile extends EncxError {
   readonly code = "UNSAFE_FILE" as const
 }
 
+/** A file, or what stands for one, cannot be read or written: no permission, a full disk, a change while it was read. */
+export class FileError extends EncxError {
+  readonly code = "FILE_ERROR" as const
+  override readonly retryable: boolean
+
+  constructor(message: string, options: { retryable?: boolean; hint?: string | undefined; cause?: unknown } = {}) {
+    super(message, options)
+    this.retryable = options.retryable ?? false
+  }
+}
+
+/** There is no such file. */
+export class FileNotFound extends EncxError {
+  readonly code = "FILE_NOT_FOUND" as const
+}
+
+/** The file is there and may not be replaced. */
+export class FileExists extends EncxError {
+  readonly code = "FILE_EXISTS" as const
+}
+
 /** A package that this call needs is not installed; `hint` is the install line. */
 export class MissingDependency extends EncxError {
   readonly code = "MISSING_DEPENDENCY" as const

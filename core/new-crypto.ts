@@ -3,18 +3,9 @@
  *
  * @module
  */
-import { askServices, createMissingKEK, loadIndexRoot, loadPeppers } from "./bootstrap.ts"
-import { type ResolvedConfiguration, resolveConfiguration } from "./configuration.ts"
-import { Crypto } from "./crypto.ts"
-import { InvalidConfiguration } from "./errors.ts"
-import { PasswordHasher } from "./hash/password.ts"
-import { DataKeys } from "./keys/data-keys.ts"
-import type { DataKey, SealingKey } from "./keys/dek.ts"
-import { DEKCache } from "./keys/dek-cache.ts"
-import { Keyring } from "./keys/keyring.ts"
-import { observedServices } from "./observe/observed.ts"
-import { Observer } from "./observe/observer.ts"
-import type { Option } from "./options.ts"
+import { copyOf, wipe } from "./bytes.ts"
+import type { Crypto } from "./crypto.ts"
+import type { Option, SecretSource } from "./options.ts"
 
 /**
  * Checks the options, resolves the keys, reads the secrets, and gives the object that seals and opens. Nothing is created in a
@@ -39,53 +30,34 @@ import type { Option } from "./options.ts"
  * ```
  */
 export async function newCrypto(...options: readonly Option[]): Promise<Crypto> {
-  const configuration = await resolveConfiguration(options)
+  // The caller may wipe its secrets while what follows is loaded.
+  const own = options.map(withOwnSecrets)
   try {
-    return await startCrypto(configuration)
-  } catch (error) {
-    // What went wrong first is what is told.
-    await closeAll(configuration).catch(() => {})
-    throw error
+    // A third of the library is for this alone: what is loaded with "encx" is what a module needs that only names it.
+    const { start } = await import("./start.ts")
+    return await start(own)
+  } finally {
+    for (const { pepper, indexRoot } of own) for (const each of [pepper, indexRoot]) wipeSecret(each)
   }
 }
 
-/** The object of a configuration that was checked. @internal */
-export async function startCrypto(checked: ResolvedConfiguration): Promise<Crypto> {
-  const observer = observerOf(checked)
-  const configuration = observedServices(checked, observer)
-  const { keks, clock, dekCache, bootstrap, database } = configuration
-  const ask = () => askServices(configuration)
-  if (bootstrap.createKEK) await createMissingKEK(keks[0], database, ask)
-  const keyring = new Keyring(keks, clock, database)
-  await keyring.resolve()
-  if (keyring.problem) throw new InvalidConfiguration(`Cannot use the KEKs: ${keyring.problem}`)
-  const dataKeys = new DataKeys(keyring, new DEKCache<SealingKey, DataKey>(dekCache, clock))
-  const peppers =
-    configuration.pepper && (await loadPeppers(configuration.pepper, bootstrap.createPepper ?? false, ask))
-  const indexRoot =
-    configuration.indexRoot && (await loadIndexRoot(configuration.indexRoot, dataKeys, bootstrap.createPepper ?? false))
-  observer?.watchCache(dataKeys.cache.counters, () => dataKeys.cache.size)
-  const tools = {
-    dataKeys,
-    hasher: new PasswordHasher(peppers, configuration.argon2),
-    indexRoot,
-    observer,
-    services: configuration,
+function withOwnSecrets(option: Option): Option {
+  const { pepper, indexRoot } = option ?? {}
+  return {
+    ...option,
+    ...(pepper && { pepper: ownSecret(pepper) }),
+    ...(indexRoot && { indexRoot: ownSecret(indexRoot) }),
   }
-  return new Crypto(tools, keks[0].alias, async () => {
-    try {
-      await closeAll(configuration)
-    } finally {
-      await observer?.close()
-    }
-  })
 }
 
-function observerOf({ metrics, hooks, logger, clock, keks }: ResolvedConfiguration): Observer | undefined {
-  if (!metrics && hooks.length === 0 && !logger) return undefined
-  return new Observer({ metrics, hooks, logger, clock, alias: keks[0].alias })
+const isBytes = (value: unknown): value is Uint8Array => value instanceof Uint8Array
+
+function ownSecret(source: SecretSource): SecretSource {
+  return "values" in source
+    ? { values: source.values.map((value) => (isBytes(value) ? copyOf(value) : value)) }
+    : source
 }
 
-async function closeAll({ opened }: ResolvedConfiguration): Promise<void> {
-  await Promise.all(opened.map((service) => service.close?.()))
+function wipeSecret(source: SecretSource | undefined): void {
+  if (source && "values" in source) wipe(...source.values.filter(isBytes))
 }

@@ -28,10 +28,11 @@ export class Operations<Tools> {
     return this.state
   }
 
-  /** Runs one that may wait. */
-  async run<Result>(operation: string, work: (tools: Tools) => Promise<Result>): Promise<Result> {
+  /** Runs one that may wait. Where it does not have to, and nobody watches, the promise of this method is the only one. */
+  async run<Result>(operation: string, work: (tools: Tools) => Result | Promise<Result>): Promise<Result> {
     const observer = this.#observer
-    return await (observer ? observer.operation(operation, async () => await work(this.tools)) : work(this.tools))
+    const result = observer ? observer.operation(operation, async () => await work(this.tools)) : work(this.tools)
+    return result instanceof Promise ? await result : result
   }
 
   /** Runs one that only computes. */

@@ -15,7 +15,8 @@ import type {
   SecretManagementService,
 } from "./contracts.ts"
 import type { Argon2Options } from "./hash/password.ts"
-import type { DEKCacheOptions } from "./keys/dek-cache.ts"
+import type { DEKCacheOptions } from "./keys/cache-limits.ts"
+import { SharedDEKCache } from "./keys/shared-cache.ts"
 
 /** A service, or the URI or the bare scheme that a registry opens: `local:///home/ada/keys.json`, `memory`. */
 export type ServiceOrURI<Service> = Service | string
@@ -32,6 +33,14 @@ export interface OtherKEK {
 export type SecretSource =
   | { readonly values: readonly Uint8Array[] }
   | { readonly store: ServiceOrURI<SecretManagementService>; readonly alias: string }
+
+/** A cache that is shared, and whose keys of it these are. */
+export interface SharedDEKCacheUse {
+  /** What `dekCache` made. */
+  readonly shared: SharedDEKCache
+  /** Programs of another one never get this one's keys. */
+  readonly partition: string
+}
 
 /** What may be created when it is not there. */
 export interface Bootstrap {
@@ -75,7 +84,7 @@ export interface Configuration {
   readonly retiredKEKs?: readonly OtherKEK[]
   readonly pepper?: SecretSource
   readonly indexRoot?: SecretSource
-  readonly dekCache?: DEKCacheOptions | false
+  readonly dekCache?: DEKCacheOptions | SharedDEKCacheUse | false
   readonly argon2?: Argon2Options
   readonly kmsContext?: Context
   readonly bootstrap?: Bootstrap
@@ -146,9 +155,19 @@ function secretSource(
   return { store: source as ServiceOrURI<SecretManagementService>, alias }
 }
 
+/** No data-key cache: the KMS is asked for every message. */
+export const nullDEKCache: false = false
+
 /** The limits of the data-key cache; `false` asks the KMS for every message. */
-export function withDEKCache(limits: DEKCacheOptions | false): Option {
-  return { dekCache: limits }
+export function withDEKCache(limits: DEKCacheOptions | false): Option
+/** A data-key cache that several programs share, and the partition of it that is this one's. */
+export function withDEKCache(cache: SharedDEKCache, place: { readonly partition: string }): Option
+export function withDEKCache(
+  cache: DEKCacheOptions | SharedDEKCache | false,
+  place?: { readonly partition: string },
+): Option {
+  if (!(cache instanceof SharedDEKCache)) return { dekCache: cache }
+  return { dekCache: { shared: cache, partition: place?.partition ?? "" } }
 }
 
 /** What password hashes cost, and how many are computed at once. */

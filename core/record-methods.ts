@@ -30,7 +30,6 @@ import type {
   SealedRowOf,
   StoredRowOf,
 } from "./layout-types.ts"
-import * as layouts from "./layouts.ts"
 import type { Operations } from "./operations.ts"
 import type { RecordTools, Values } from "./records/row.ts"
 import type {
@@ -51,16 +50,22 @@ import type {
   StoredRow,
 } from "./records/types.ts"
 import { StreamMethods } from "./stream-methods.ts"
+import type * as work from "./work.ts"
+
+/** What these operations need. @internal */
+export interface WorkTools extends RecordTools {
+  readonly work: typeof work
+}
 
 /**
  * Seals, opens, updates, finds and re-wraps records. The compiler tells what is wrong in a call by the last signature, so the last
  * of each method is of both layouts.
  */
 export class RecordMethods extends StreamMethods {
-  readonly #operations: Operations<RecordTools>
+  readonly #operations: Operations<WorkTools>
 
   /** @internal */
-  constructor(operations: Operations<RecordTools>) {
+  constructor(operations: Operations<WorkTools>) {
     super(operations)
     this.#operations = operations
   }
@@ -88,7 +93,7 @@ export class RecordMethods extends StreamMethods {
     options?: CallOptions,
   ): Promise<SealedRowOf<S>>
   async sealRecord(schema: AnyLayout, object: Values, options?: CallOptions): Promise<unknown> {
-    return await this.#operations.run("sealRecord", (tools) => layouts.sealRecord(tools, schema, object, options))
+    return await this.#operations.run("sealRecord", (tools) => tools.work.sealRecord(tools, schema, object, options))
   }
 
   /** Seals objects into rows, in their order, with one data key for many rows within the limits of the cache. The first failure ends it. */
@@ -113,7 +118,7 @@ export class RecordMethods extends StreamMethods {
     options?: CallOptions,
   ): Promise<SealedRowOf<S>[]>
   async sealRecords(schema: AnyLayout, objects: readonly Values[], options?: CallOptions): Promise<unknown> {
-    return await this.#operations.run("sealRecords", (tools) => layouts.sealRecords(tools, schema, objects, options))
+    return await this.#operations.run("sealRecords", (tools) => tools.work.sealRecords(tools, schema, objects, options))
   }
 
   /**
@@ -128,7 +133,7 @@ export class RecordMethods extends StreamMethods {
   /** A schema of either layout. */
   openRecord<S extends AnyLayout>(schema: S, row: StoredRowOf<S>, options?: CallOptions): Promise<OpenedOf<S>>
   async openRecord(schema: AnyLayout, row: Values, options?: CallOptions): Promise<unknown> {
-    return await this.#operations.run("openRecord", (tools) => layouts.openRecord(tools, schema, row, options))
+    return await this.#operations.run("openRecord", (tools) => tools.work.openRecord(tools, schema, row, options))
   }
 
   /** Seals the fields that changed, with the row's own data key; only their columns are returned. */
@@ -154,7 +159,7 @@ export class RecordMethods extends StreamMethods {
   ): Promise<Partial<SealedRowOf<S>>>
   async updateRecord(schema: AnyLayout, row: Values, patch: Values, options?: CallOptions): Promise<unknown> {
     return await this.#operations.run("updateRecord", (tools) =>
-      layouts.updateRecord(tools, schema, row, patch, options),
+      tools.work.updateRecord(tools, schema, row, patch, options),
     )
   }
 
@@ -187,7 +192,9 @@ export class RecordMethods extends StreamMethods {
     options?: CallOptions,
   ): Promise<RowKey[]>
   async rewrapRecords(schema: AnyLayout, rows: readonly Values[], options?: CallOptions): Promise<unknown> {
-    return await this.#operations.run("rewrapRecords", (tools) => layouts.rewrapRecords(tools, schema, rows, options))
+    return await this.#operations.run("rewrapRecords", (tools) =>
+      tools.work.rewrapRecords(tools, schema, rows, options),
+    )
   }
 
   /** Whether a value is the one that a row's field is the hash of. */
@@ -222,7 +229,7 @@ export class RecordMethods extends StreamMethods {
     options?: CallOptions,
   ): Promise<boolean> {
     return await this.#operations.run("compareRecordHash", (tools) =>
-      layouts.compareRecordHash(tools, schema, row, field, value, options),
+      tools.work.compareRecordHash(tools, schema, row, field, value, options),
     )
   }
 
@@ -248,7 +255,7 @@ export class RecordMethods extends StreamMethods {
   ): LookupOf<S, K, Name>
   lookup(schema: AnyLayout, field: string, value: unknown, options?: LookupOptions<string>): Values {
     const { tools } = this.#operations
-    return this.#operations.compute("lookup", () => layouts.lookup(tools, schema, field, value, options))
+    return this.#operations.compute("lookup", () => tools.work.lookup(tools, schema, field, value, options))
   }
 
   /** Opens the rows that a look-up found, and keeps those whose value is the one looked for: an index may be shared by chance. */
@@ -283,7 +290,7 @@ export class RecordMethods extends StreamMethods {
     options?: CallOptions & LookupOptions<string>,
   ): Promise<unknown> {
     return await this.#operations.run("openMatches", (tools) =>
-      layouts.openMatches(tools, schema, rows, field, value, options),
+      tools.work.openMatches(tools, schema, rows, field, value, options),
     )
   }
 }

@@ -102,7 +102,10 @@ export function keyStoreServices(provider: string, storage: KeyStorage, absentHi
       createdAt: new Date(created_at),
     })),
   })
-  /** Unwraps what nobody wrote the version of, with the newest that fits. */
+  /**
+   * Unwraps what nobody wrote the version of, with the newest that fits. Versions that are not enabled are not tried, not even to tell
+   * that one of them would fit: a key that was taken out of use would still tell its own wraps, in their context, from others.
+   */
   const unwrapUnder = (key: StoredKey, context: Context, ciphertext: Uint8Array): Uint8Array => {
     current(key, "decryptDEK")
     for (const { version, key: kek, state } of key.versions.toReversed()) {

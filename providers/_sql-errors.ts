@@ -7,8 +7,8 @@ export interface SQLRequest {
   /** The method of the contract. */
   readonly operation: string
   readonly dialect: SQLDialect
-  /** The password of the URL, if there is one: whatever bears it is not shown. */
-  readonly password: string | undefined
+  /** Those of the URL: whatever bears one is not shown. */
+  readonly passwords: readonly string[]
   /** Whether the table was missing, and was to be made. */
   readonly makesTable?: boolean
 }
@@ -138,7 +138,7 @@ export const isCrowded = (error: unknown): boolean => typeof error === "object" 
 /** A failure as an error of the library. The driver's own goes with it, unless it bears the password. */
 export function databaseError(
   error: unknown,
-  { operation, dialect, password, makesTable = false }: SQLRequest,
+  { operation, dialect, passwords, makesTable = false }: SQLRequest,
   inspect: (value: unknown) => string,
 ): unknown {
   if (error instanceof EncxError) return error
@@ -149,7 +149,7 @@ export function databaseError(
     operation,
     hint: wantsTable ? ddlHint(dialect) : hint,
     retryable: meaning !== "refused" && meaning !== "no table",
-    ...(isShowable(error, password, inspect) ? { cause: error } : {}),
+    ...(isShowable(error, passwords, inspect) ? { cause: error } : {}),
   })
   if (meaning === "crowded") crowded.add(told)
   return told
@@ -160,8 +160,8 @@ function ddlHint({ ddl }: SQLDialect): string {
   return `make the table as a user who may: ${ddl.join("; ").replace(/\s+/g, " ")}`
 }
 
-function isShowable(error: unknown, password: string | undefined, inspect: (value: unknown) => string): boolean {
-  if (!password) return true
+function isShowable(error: unknown, passwords: readonly string[], inspect: (value: unknown) => string): boolean {
+  if (passwords.length === 0) return true
   const text = inspect(error)
-  return !text.includes(password) && !text.includes(encodeURIComponent(password))
+  return !passwords.some((each) => text.includes(each) || text.includes(encodeURIComponent(each)))
 }

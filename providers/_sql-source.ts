@@ -4,6 +4,7 @@ import type { Kysely } from "kysely"
 import { InvalidConfiguration, MissingDependency } from "../core/errors.ts"
 import type { KyselyDatabase, PostgresPool } from "../core/options.ts"
 import { DIALECTS, type SQLDialect } from "./_sql-dialect.ts"
+import { MYSQL2_PARAMETERS, PG_PARAMETERS, parameterProblem, type URLParameters } from "./_sql-parameters.ts"
 import { IN_MEMORY, openSQLite } from "./_sqlite.ts"
 
 /** The columns of the table. */
@@ -28,8 +29,8 @@ export interface OpenDatabase {
 /** A database that can be opened. */
 export interface Source {
   readonly dialect: SQLDialect
-  /** Of its URL, to keep it out of what is shown. */
-  readonly password?: string | undefined
+  /** Of its URL, to keep them out of what is shown. */
+  readonly passwords?: readonly string[]
   /** Whether its connections may be given up for others: those to a server, where they are ours. */
   readonly replaceable: boolean
   /** @param timeoutMs how long a connection, and one of its statements, may take */
@@ -98,10 +99,15 @@ function sqliteFile(url: string): Source {
   }
 }
 
-function server(url: string): { readonly password: string | undefined } {
-  if (!URL.canParse(url)) throw unreadable("percent-encode what is special in its user name and its password")
+function server(given: string, known: URLParameters): Pick<Source, "passwords"> {
+  if (!URL.canParse(given)) throw unreadable("percent-encode what is special in its user name and its password")
+  const url = new URL(given)
+  if (url.hash !== "") throw unreadable("it has a fragment", "write %23 for #")
+  const problem = parameterProblem(url.searchParams, known)
+  if (problem) throw unreadable(problem.state, problem.hint)
+  const others = [...url.searchParams].flatMap(([name, value]) => (name.startsWith("password") ? [value] : []))
   try {
-    return { password: decodeURIComponent(new URL(url).password) || undefined }
+    return { passwords: [decodeURIComponent(url.password), ...others].filter((each) => each !== "") }
   } catch {
     throw unreadable("it has a broken percent encoding")
   }
@@ -109,7 +115,7 @@ function server(url: string): { readonly password: string | undefined } {
 
 function postgres(url: string): Source {
   return {
-    ...server(url),
+    ...server(url, PG_PARAMETERS),
     dialect: DIALECTS.postgresql,
     replaceable: true,
     open: async (timeoutMs) => {
@@ -141,7 +147,7 @@ function postgres(url: string): Source {
 
 function mysql(url: string): Source {
   return {
-    ...server(url),
+    ...server(url, MYSQL2_PARAMETERS),
     dialect: DIALECTS.mysql,
     replaceable: true,
     open: async (timeoutMs) => {
@@ -172,7 +178,7 @@ function readingParameters<Result>(read: () => Result): Result {
   try {
     return read()
   } catch {
-    throw unreadable("its driver refuses a parameter", 'TLS is ?ssl={"rejectUnauthorized":true}')
+    throw unreadable("its driver refuses a parameter", 'TLS is ?ssl={"verifyIdentity":true}')
   }
 }
 

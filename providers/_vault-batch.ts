@@ -5,6 +5,7 @@ import { EncxError, KeyNotFound } from "../core/errors.ts"
 import { type Answer, type Connection, errorsOf, recordOf, stringsOf } from "./_vault.ts"
 import { badAnswer, vaultError } from "./_vault-errors.ts"
 import { associated, wrapText } from "./_vault-keys.ts"
+import type { KnownKeys } from "./_vault-known-keys.ts"
 
 /** A data key to wrap. */
 export interface WrapItem {
@@ -29,9 +30,7 @@ export interface BatchParts {
   readonly mount: string
   readonly bindContext: boolean
   nameOf(keyID: string): string
-  present(name: string, operation: string, options?: CallOptions): Promise<void>
-  same(name: string, version: number, operation: string, options?: CallOptions): Promise<void>
-  denied(name: string, operation: string, error: unknown, options?: CallOptions): Promise<never>
+  readonly keys: Pick<KnownKeys, "present" | "same" | "denied">
   readWrap(name: string, operation: string, answer: Pick<Answer, "data">): WrappedDEK
   readPlaintext(operation: string, answer: Pick<Answer, "data">): Uint8Array
 }
@@ -164,16 +163,16 @@ export function transitBatches(parts: BatchParts): Batches {
       return { at, body: () => ({ plaintext: base64(dek), ...bound }) }
     })
     if (entries.length === 0) return results
-    await parts.present(name, operation, options)
+    await parts.keys.present(name, operation, options)
     const read = (answer: Pick<Answer, "data">): WrappedDEK => parts.readWrap(name, operation, answer)
     const put: Order<WrappedDEK>["put"] = (at, result) => {
       results[at] = result
     }
     await ask({ action: "encrypt", operation, name, entries, read, put, options }).catch((error: unknown) =>
-      parts.denied(name, operation, error, options),
+      parts.keys.denied(name, operation, error, options),
     )
     const versions = results.flatMap((each) => ("value" in each ? [each.value.version] : []))
-    if (versions.length > 0) await parts.same(name, Math.min(...versions), operation, options)
+    if (versions.length > 0) await parts.keys.same(name, Math.min(...versions), operation, options)
     return results
   }
 

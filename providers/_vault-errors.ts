@@ -88,10 +88,17 @@ export function unavailable(
   })
 }
 
-/** The error for an answer that is not one to the question. */
+/** The error for an answer that is not one to the question. Whoever gave it, it was not the server, which may answer the next time. */
 export function badAnswer(service: VaultService, operation: string, state: string): EncxError {
   return unavailable(service, operation, `it answered ${state}`, {
     hint: "check that the address is that of the server",
+  })
+}
+
+/** That whoever is there, and is no Vault, does not understand what it is asked. */
+export function notUnderstood({ provider }: VaultService): InvalidConfiguration {
+  return new InvalidConfiguration(`Cannot use ${provider}: its address does not understand requests (HTTP 400)`, {
+    hint: "check VAULT_ADDR: its port, and whether it is https: or http:",
   })
 }
 

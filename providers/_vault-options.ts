@@ -185,16 +185,26 @@ export function checkOptions(provider: string, options: VaultOptions, own: reado
     if (address !== undefined) addressOf(provider, address, options.allowInsecure)
 }
 
+/** The options of each login. */
+const LOGINS: Readonly<Record<VaultAuth["method"], readonly string[]>> = {
+  approle: ["roleID", "secretID", "mount"],
+  jwt: ["role", "jwt", "path", "mount"],
+  kubernetes: ["role", "path", "mount"],
+  cert: ["name", "mount"],
+}
+
 function authProblems(provider: string, auth: VaultAuth | undefined): string[] {
   if (auth === undefined) return []
   const bad = (what: string): string => `Cannot use ${provider}: the login ${what}`
-  const problems: string[] = []
+  if (!Object.hasOwn(LOGINS, auth.method))
+    return [bad("has a method that is neither approle, jwt, kubernetes nor cert")]
+  const problems = Object.keys(auth)
+    .filter((name) => name !== "method" && !LOGINS[auth.method].includes(name))
+    .map((name) => bad(`has no option "${name}"`))
   if (auth.method === "approle" && !auth.roleID) problems.push(bad("by AppRole has no roleID"))
   else if (auth.method === "kubernetes" && !auth.role) problems.push(bad("by Kubernetes has no role"))
   else if (auth.method === "jwt" && (auth.jwt === undefined) === (auth.path === undefined))
     problems.push(bad("by JWT has no JWT, or two: give jwt or path"))
-  else if (!["approle", "kubernetes", "jwt", "cert"].includes(auth.method))
-    problems.push(bad("has a method that is neither approle, jwt, kubernetes nor cert"))
   if (auth.mount !== undefined && !isPath(auth.mount)) problems.push(bad("has a mount that is none"))
   return problems
 }

@@ -50,6 +50,8 @@ const FRESH = 2 / 3
 const CAPPED = 1 / 2
 /** After a renewal failed, the token that still holds is used for this part of what is left before the next. */
 const PAUSE = 1 / 4
+/** A login that does not say how long its token lasts is followed by a renewal, or by another, within so many seconds. */
+const UNSAID_S = 300
 /** How often a denial may be taken for a token that has gone: servers before Vault 1.14 say no more than «permission denied». */
 const DOUBT_MS = 60_000
 const DEADLINE_MS = 15_000
@@ -195,7 +197,8 @@ export class Session {
     const asked = this.#clock.now()
     if (auth) {
       const answer = await this.#requests.login(`auth/${auth.mount ?? auth.method}/login`, await this.#body(auth))
-      return this.#hold(this.#checked(answer.client_token), answer, asked, true)
+      const lease_duration = isLease(answer.lease_duration) ? answer.lease_duration : UNSAID_S
+      return this.#hold(this.#checked(answer.client_token), { ...answer, lease_duration }, asked, true)
     }
     if (token === undefined)
       throw new AuthenticationFailed(`Cannot sign in to ${this.#provider}: there is no token and no login`, {
@@ -282,6 +285,9 @@ export class Session {
     })
   }
 }
+
+/** Whether an answer says how long a token lasts, in seconds: 0 is without an end. */
+export const isLease = (value: unknown): value is number => Number.isFinite(value) && (value as number) >= 0
 
 /** The promise's end, or the signal's, whichever is first. */
 async function within<Result>(promise: Promise<Result>, signal: AbortSignal | undefined): Promise<Result> {

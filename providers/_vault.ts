@@ -6,6 +6,7 @@ import {
   badAnswer,
   isThrottled,
   isTokenRefused,
+  notUnderstood,
   redirected,
   unavailable,
   unreachable,
@@ -16,7 +17,7 @@ import {
 } from "./_vault-errors.ts"
 import { fetchTransport, type HTTPAnswer, TOO_LONG, type Transport, tlsTransport } from "./_vault-http.ts"
 import { checkOptions, type Settings, settingsOf, type VaultFetch, type VaultOptions } from "./_vault-options.ts"
-import { Session, type TokenAnswer } from "./_vault-session.ts"
+import { isLease, Session, type TokenAnswer } from "./_vault-session.ts"
 
 /** One call. */
 export interface Call<Result> extends VaultRequest {
@@ -167,7 +168,7 @@ export class Connection {
       },
       renew: async (token: string): Promise<TokenAnswer> => {
         const read = (answer: Answer): Answer => {
-          if (Number.isFinite(recordOf(answer.whole["auth"])["lease_duration"])) return answer
+          if (isLease(recordOf(answer.whole["auth"])["lease_duration"])) return answer
           throw badAnswer(this.service, "renew", "without saying how long the token lasts")
         }
         return recordOf((await ask("renew", "POST", "auth/token/renew-self", token, {}, { read })).whole["auth"])
@@ -188,9 +189,10 @@ export class Connection {
     const whole = parsed(text)
     if (whole === undefined) {
       if (status < 300) throw badAnswer(this.service, call.operation, "no JSON")
-      // The page of a proxy, which is not the server's word.
-      if (status === 404 || status === 405 || status === 400)
-        throw badAnswer(this.service, call.operation, `HTTP ${status}, and no JSON`)
+      // The same request would be refused again: a server that speaks TLS says so to who does not.
+      if (status === 400) throw notUnderstood(this.service)
+      // The page of a proxy, which is not the server's word: that may be there the next time.
+      if (status === 404 || status === 405) throw badAnswer(this.service, call.operation, `HTTP ${status}, and no JSON`)
     }
     const { errors, warnings, data } = whole ?? {}
     const answer: VaultAnswer = {

@@ -27,7 +27,7 @@ const VERSION = 1
  * A key management service whose keys are environment variables: the alias is the variable's name, its value 32 bytes in base64
  * (`openssl rand -base64 32`). It neither creates nor rotates keys: name a new variable, and the old one with `withRetiredKEK`.
  *
- * @throws {InvalidConfiguration} under `NODE_ENV=production`, unless `allowInProduction` says so
+ * @throws {InvalidConfiguration} when an option has another name, or under `NODE_ENV=production`, unless `allowInProduction` says so
  *
  * @example A key in `ENCX_KEK`
  * ```ts

@@ -24,7 +24,7 @@ export interface LocalOptions extends ProductionOptions {
 /**
  * A key management service and a secret store in one file. Nothing is created before `createKey` or `storePepper` is called.
  *
- * @throws {InvalidConfiguration} when the path is not absolute, or under `NODE_ENV=production` without a passphrase, unless `allowInProduction` says so
+ * @throws {InvalidConfiguration} when the path is not absolute or an option has another name, or under `NODE_ENV=production` without a passphrase, unless `allowInProduction` says so
  *
  * @example A key file in the home folder
  * ```ts

@@ -4,7 +4,7 @@
  * @module
  */
 import { EMPTY_STORE, type KeyStore, keyStoreServices, type LocalServices } from "./_key-store.ts"
-import { type ProductionOptions, refuseInProduction } from "./_production.ts"
+import { checkNames, type ProductionOptions, refuseInProduction } from "./_production.ts"
 
 /** Options of {@link memory}. */
 export interface MemoryOptions extends ProductionOptions {}
@@ -12,7 +12,7 @@ export interface MemoryOptions extends ProductionOptions {}
 /**
  * A key management service and a secret store in memory. It starts empty.
  *
- * @throws {InvalidConfiguration} under `NODE_ENV=production`, unless `allowInProduction` says so
+ * @throws {InvalidConfiguration} when an option has another name, or under `NODE_ENV=production`, unless `allowInProduction` says so
  *
  * @example A program for a test
  * ```ts
@@ -23,6 +23,7 @@ export interface MemoryOptions extends ProductionOptions {}
  * ```
  */
 export function memory(options: MemoryOptions = {}): LocalServices {
+  checkNames("memory", options, ["allowInProduction"])
   refuseInProduction("memory", options, "use a KMS")
   let store: KeyStore = EMPTY_STORE
   return keyStoreServices(

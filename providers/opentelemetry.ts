@@ -4,7 +4,7 @@
  * @module
  */
 import type { MetricsCollector, ObservabilityHook, Tags } from "../core/contracts.ts"
-import { MissingDependency } from "../core/errors.ts"
+import { InvalidConfiguration, MissingDependency } from "../core/errors.ts"
 import { errorCode } from "../core/observe/hooks.ts"
 
 /** Attributes, as the API takes them. */
@@ -51,6 +51,7 @@ const ERROR = 2
  * The adapters of OpenTelemetry. Counters, gauges and histograms (milliseconds) have the names of this library's metrics. Each
  * operation is a span `encx.<operation>`, made when it ends, below the one that is active then.
  *
+ * @throws {InvalidConfiguration} when an option has another name
  * @throws {MissingDependency} when a meter or a tracer is not given and `@opentelemetry/api` is not installed
  *
  * @example A program that is traced
@@ -66,7 +67,10 @@ const ERROR = 2
  * await crypto.seal(new Uint8Array(3))
  * ```
  */
-export async function openTelemetry({ meter, tracer }: OpenTelemetryOptions = {}): Promise<OpenTelemetry> {
+export async function openTelemetry(options: OpenTelemetryOptions = {}): Promise<OpenTelemetry> {
+  const { meter, tracer, ...others } = options
+  const unknown = Object.keys(others).map((name) => `Cannot use OpenTelemetry: there is no option "${name}"`)
+  if (unknown.length > 0) throw new InvalidConfiguration(unknown)
   if (meter && tracer) return { metrics: metricsOf(meter), hook: hookOf(tracer) }
   const api = await load()
   return {

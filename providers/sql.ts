@@ -45,7 +45,8 @@ const PAUSE_MS = { first: 4, longest: 64 } as const
  * those of a `Kysely` or a `pg.Pool` are the program's.
  *
  * @param source `postgres://…`, `mysql://…`, `sqlite:.encx/keys.db` (the Go library's file), a `Kysely`, or a `pg.Pool`
- * @throws {InvalidConfiguration} when it is none of those; nothing of a URL is quoted; or when an option has another name
+ * @throws {InvalidConfiguration} when it is none of those, or its URL has a parameter that the driver does not heed; nothing of a URL is
+ *   quoted; or when an option has another name
  *
  * @example Versions in a file
  * ```ts
@@ -228,9 +229,9 @@ class SQLVersions implements KEKVersionStore {
   }
 
   #failure(operation: string, error: unknown, makesTable = false): unknown {
-    const { dialect, password } = this.#source
+    const { dialect, passwords = [] } = this.#source
     const show = (value: unknown): string => inspect(value, { depth: 6, showHidden: true })
-    return databaseError(error, { operation, dialect, password, makesTable }, show)
+    return databaseError(error, { operation, dialect, passwords, makesTable }, show)
   }
 }
 

@@ -7,14 +7,7 @@
  */
 import { abytes, base64, copyOf, fromBase64, randomBytes, wipe } from "../core/bytes.ts"
 import type { CallOptions, Context, Diagnosis, KeyManagementService, WrappedDEK } from "../core/contracts.ts"
-import {
-  AccessDenied,
-  EncxError,
-  InvalidConfiguration,
-  KeyExists,
-  KeyNotFound,
-  KMSUnavailable,
-} from "../core/errors.ts"
+import { DecryptionFailed, InvalidConfiguration, KeyExists, KeyNotFound, KMSUnavailable } from "../core/errors.ts"
 import { type Answer, Connection, isVersion } from "./_vault.ts"
 import { type BatchResult, transitBatches, type UnwrapItem, type WrapItem } from "./_vault-batch.ts"
 import { badAnswer, type VaultService } from "./_vault-errors.ts"
@@ -25,14 +18,11 @@ import {
   type KeyPlace,
   keyIDOf,
   keyName,
-  MAX_KEY,
-  type TransitKey,
-  transitKey,
-  usable,
   wrapBytes,
   wrapOf,
   wrapText,
 } from "./_vault-keys.ts"
+import { knownKeys } from "./_vault-known-keys.ts"
 import {
   isPath,
   mountOf,
@@ -123,9 +113,6 @@ const SERVICE: VaultService = {
 const DEK_LENGTH = 32
 /** 32 bytes, and nothing in the spare bits of the last letter. */
 const BASE64 = /^[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=$/
-const HOUR_MS = 3_600_000
-/** Seconds, a century or two; what tells one creation from another is added. */
-const MARK = { from: 3_000_000_000, range: 2 ** 32 } as const
 
 /**
  * A key management service over the transit engine. Keys are named by name; what is stored with the data is
@@ -153,66 +140,7 @@ export function vaultTransit(options: VaultTransitOptions = {}): VaultTransit {
   const place: KeyPlace = { cluster, mount: mountOf(PROVIDER, options.mount ?? "transit"), keyIDs }
   const { mount } = place
   const connection = new Connection(SERVICE, options)
-  /** The latest version of each key that was seen: only these are encrypted with. */
-  const seen = new Map<string, number>()
-
-  const readKey = (name: string, operation: string, { data }: Pick<Answer, "data">): TransitKey => {
-    const key = transitKey(name, data)
-    if (!key) throw badAnswer(SERVICE, operation, `no description of the key "${name}"`)
-    return usable(key)
-  }
-
-  const look = async (name: string, operation: string, options?: CallOptions): Promise<TransitKey> => {
-    options?.signal?.throwIfAborted()
-    try {
-      const key = await connection.send({
-        operation,
-        method: "GET",
-        path: `${mount}/keys/${name}`,
-        target: name,
-        read: (answer) => readKey(name, operation, answer),
-        maxBytes: MAX_KEY,
-        options,
-      })
-      seen.set(name, Math.max(key.latest, seen.get(name) ?? 0))
-      return key
-    } catch (error) {
-      if (error instanceof KeyNotFound) seen.delete(name)
-      throw error
-    }
-  }
-
-  /** A key that is there. */
-  const present = async (name: string, operation: string, options?: CallOptions): Promise<void> => {
-    if (!seen.has(name)) await look(name, operation, options)
-  }
-
-  /** Sees to it that a wrap is by the key that was seen, and not by one that `encrypt` has just made under the name of one that was deleted. */
-  const same = async (name: string, version: number, operation: string, options?: CallOptions): Promise<void> => {
-    const known = seen.get(name) ?? 0
-    if (version >= known) {
-      seen.set(name, version)
-      return
-    }
-    seen.delete(name)
-    // A standby that is behind may still wrap with the version before.
-    if ((await look(name, operation, options)).latest >= known) return
-    throw new KeyNotFound(`Cannot use the key "${name}": it was deleted, and there is another of its name now`, {
-      provider: PROVIDER,
-      operation,
-      hint: `restore it from a backup; and that it does not happen again: vault write ${mount}/config/keys disable_upsert=true`,
-    })
-  }
-
-  /** A policy of `update` alone denies encrypting with a key that is not there any more. */
-  const denied = async (name: string, operation: string, error: unknown, options?: CallOptions): Promise<never> => {
-    if (error instanceof KeyNotFound) seen.delete(name)
-    if (error instanceof AccessDenied)
-      await look(name, operation, options).catch((found: unknown) => {
-        if (found instanceof KeyNotFound) throw found
-      })
-    throw error
-  }
+  const keys = knownKeys(connection, mount)
 
   const readWrap = (name: string, operation: string, { data }: Pick<Answer, "data">): WrappedDEK => {
     const wrap = wrapOf(data["ciphertext"])
@@ -225,10 +153,10 @@ export function vaultTransit(options: VaultTransitOptions = {}): VaultTransit {
 
   const readPlaintext = (operation: string, { data }: Pick<Answer, "data">): Uint8Array => {
     const text = data["plaintext"]
-    const own = typeof text === "string" && BASE64.test(text) ? fromBase64(text, "a data key") : new Uint8Array()
-    if (own.length === DEK_LENGTH) return own
-    wipe(own)
-    throw badAnswer(SERVICE, operation, `with a data key of ${own.length} bytes, not ${DEK_LENGTH}`)
+    if (typeof text !== "string") throw badAnswer(SERVICE, operation, "without a data key")
+    if (BASE64.test(text)) return fromBase64(text, "a data key")
+    // Somebody else wrapped it, and it is none. Asked again, it is the same.
+    throw new DecryptionFailed()
   }
 
   const wrap = async (
@@ -239,7 +167,7 @@ export function vaultTransit(options: VaultTransitOptions = {}): VaultTransit {
     options?: CallOptions,
   ): Promise<WrappedDEK> => {
     const bound = associated(bindContext, context)
-    await present(name, operation, options)
+    await keys.present(name, operation, options)
     const wrapped = await connection
       .send({
         operation,
@@ -250,8 +178,8 @@ export function vaultTransit(options: VaultTransitOptions = {}): VaultTransit {
         read: (answer) => readWrap(name, operation, answer),
         options,
       })
-      .catch((error: unknown) => denied(name, operation, error, options))
-    await same(name, wrapped.version, operation, options)
+      .catch((error: unknown) => keys.denied(name, operation, error, options))
+    await keys.same(name, wrapped.version, operation, options)
     return wrapped
   }
 
@@ -287,31 +215,12 @@ export function vaultTransit(options: VaultTransitOptions = {}): VaultTransit {
     })
   }
 
-  /** Gives a new key the period that was asked for. Where that is none, the century that it has does no harm. */
-  const settle = async (name: string, autoRotateMs: number, options?: CallOptions): Promise<void> => {
-    try {
-      await connection.send({
-        operation: "createKey",
-        method: "POST",
-        path: `${mount}/keys/${name}/config`,
-        target: name,
-        body: () => ({ auto_rotate_period: autoRotateMs / 1_000 }),
-        read: () => undefined,
-        options,
-      })
-    } catch (error) {
-      if (autoRotateMs > 0 || !(error instanceof EncxError)) throw error
-    }
-  }
-
   const batches = transitBatches({
     connection,
     mount,
     bindContext,
     nameOf: (keyID) => keyName(place, keyID),
-    present,
-    same,
-    denied,
+    keys,
     readWrap,
     readPlaintext,
   })
@@ -322,12 +231,12 @@ export function vaultTransit(options: VaultTransitOptions = {}): VaultTransit {
     ...batches,
 
     async getKeyID(alias, options) {
-      const { name } = await look(keyName(place, alias), "getKeyID", options)
+      const { name } = await keys.look(keyName(place, alias), "getKeyID", options)
       return keyIDOf(place, name)
     },
 
     async describeKey(keyID, options) {
-      return describe(place, await look(keyName(place, keyID), "describeKey", options))
+      return describe(place, await keys.look(keyName(place, keyID), "describeKey", options))
     },
 
     async encryptDEK(keyID, dek, context, options) {
@@ -363,7 +272,7 @@ export function vaultTransit(options: VaultTransitOptions = {}): VaultTransit {
       const bound = associated(bindContext, context).associated_data !== undefined
       if (from === to && !bound) return await rewrap(from, wrapped, "reencryptDEK", options)
       const own = { ...wrapped, ciphertext: copyOf(wrapped.ciphertext) }
-      await present(to, "reencryptDEK", options)
+      await keys.present(to, "reencryptDEK", options)
       const dek = await unwrap(own, context, "reencryptDEK", options)
       try {
         return await wrap(to, dek, context, "reencryptDEK", options)
@@ -372,72 +281,21 @@ export function vaultTransit(options: VaultTransitOptions = {}): VaultTransit {
       }
     },
 
-    async createKey(alias, { signal, type = "aes256-gcm96", autoRotateMs = 0 } = {}) {
-      signal?.throwIfAborted()
+    async createKey(alias, options) {
+      options?.signal?.throwIfAborted()
       const name = keyName(place, alias)
-      if (!Number.isSafeInteger(autoRotateMs / HOUR_MS) || autoRotateMs < 0)
-        throw new InvalidConfiguration(`Cannot create the key "${name}": "autoRotateMs" is not of whole hours`)
-      const options = { signal }
-      const taken = (): KeyExists =>
-        new KeyExists(`Cannot create the key "${name}": there is one already`, {
-          provider: PROVIDER,
-          operation: "createKey",
-          hint: "use it, or choose another name",
-        })
-      const found = await look(name, "createKey", options).catch((error: unknown) => {
-        if (error instanceof KeyNotFound) return undefined
-        throw error
-      })
-      if (found) throw taken()
-      // Creating a key twice is no error to Vault. Of the period after which a key rotates by itself only the first creation's counts: one
-      // that nobody else has named, of a century, tells whose key it is; and again, when the answer was lost, that it is ours.
-      const mark = MARK.from + new DataView(randomBytes(4).buffer).getUint32(0)
-      const { key, existed } = await connection.send({
-        operation: "createKey",
-        method: "POST",
-        path: `${mount}/keys/${name}`,
-        target: name,
-        body: () => ({ type, auto_rotate_period: mark }),
-        read: ({ data, warnings }) => ({
-          key: transitKey(name, data),
-          existed: warnings.some((each) => /already existed/i.test(each)),
-        }),
-        maxBytes: MAX_KEY,
-        options,
-      })
-      // Servers of long ago answer with nothing, or without a period.
-      if (key?.rotationMs === undefined ? existed : key.rotationMs !== mark * 1_000) throw taken()
-      if (key?.rotationMs !== undefined) await settle(name, autoRotateMs, options)
-      if (!key) await look(name, "createKey", options)
-      seen.set(name, key?.latest ?? 1)
+      await keys.create(name, options)
       return keyIDOf(place, name)
     },
 
     async rotateKey(keyID, options) {
-      const name = keyName(place, keyID)
-      const before = await look(name, "rotateKey", options)
-      const rotated = await connection.send({
-        operation: "rotateKey",
-        method: "POST",
-        path: `${mount}/keys/${name}/rotate`,
-        target: name,
-        body: () => ({}),
-        // Of several at once each is told its own version; servers before Vault 1.11 tell nothing.
-        read: (answer) => (answer.status === 204 ? undefined : readKey(name, "rotateKey", answer)),
-        maxBytes: MAX_KEY,
-        options: { ...options, once: true },
-      })
-      const key = rotated ?? (await look(name, "rotateKey", options))
-      if (key.latest <= before.latest)
-        throw badAnswer(SERVICE, "rotateKey", `that the latest version is ${key.latest}, as before`)
-      seen.set(name, Math.max(key.latest, seen.get(name) ?? 0))
-      return describe(place, key)
+      return describe(place, await keys.rotate(keyName(place, keyID), options))
     },
 
     diagnose: (alias, options) => diagnoseTransit({ connection, kms, place, name: keyName(place, alias) }, options),
 
     async close() {
-      seen.clear()
+      keys.forget()
       await connection.close()
     },
   }

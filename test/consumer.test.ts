@@ -10,6 +10,7 @@ const root = resolve(import.meta.dirname, "..")
 const runtimes: readonly RuntimeName[] = ["node22.13", "node22", "node24", "node26", "deno", "bun"]
 
 const PROGRAM = `
+import { writeFileSync } from "node:fs"
 import { newCrypto, plain, record, text, trim, withBootstrap, withKEKAlias, withKMSService, withPepper } from "encx"
 import { awsKMS } from "encx/aws-kms"
 import { awsSecretsManager } from "encx/aws-secrets-manager"
@@ -28,13 +29,16 @@ const found = crypto.lookup(users, "email", " ada@example.org")
 const same = Buffer.compare(found.email_index, row.email_index) === 0
 const verified = await crypto.compareRecordHash(users, row, "password", "correct horse")
 const opened = await crypto.open(await crypto.seal(new TextEncoder().encode("secret"), { a: "b" }), { a: "b" })
+writeFileSync(folder + "/plain", new Uint8Array(3 * 2 ** 20))
+await crypto.sealFile(folder + "/plain", folder + "/sealed", {}, { workers: 2 })
+const { bytesWritten } = await crypto.openFile(folder + "/sealed", folder + "/opened", {}, { workers: 2 })
 await crypto.rotateKEK()
 const version = await crypto.getCurrentKEKVersion()
 await crypto.close()
 const missing = await Promise.all(
   [awsKMS().getKeyID("app"), awsSecretsManager().getPepper("app")].map((call) => call.catch(({ code, message, hint }) => ({ code, message, hint }))),
 )
-console.log(JSON.stringify({ user, same, verified, opened: new TextDecoder().decode(opened), version, providers: [local, env, memory].map((each) => typeof each), schemes: createRegistry().schemes, missing }))
+console.log(JSON.stringify({ user, same, verified, opened: new TextDecoder().decode(opened), bytesWritten, version, providers: [local, env, memory].map((each) => typeof each), schemes: createRegistry().schemes, missing }))
 `
 
 const EXPECTED = {
@@ -42,6 +46,7 @@ const EXPECTED = {
   same: true,
   verified: true,
   opened: "secret",
+  bytesWritten: 3 * 2 ** 20,
   version: 2,
   providers: ["function", "function", "function"],
   schemes: [

@@ -384,7 +384,7 @@ describe("rows", () => {
 })
 
 describe("the cache's limits", () => {
-  it("let those who find no room fetch at once, not one after the other", async () => {
+  it("let those who find no room fetch side by side, as many as there may be at once", async () => {
     const services = slow(memory())
     await services.createKey("app")
     const asked = { now: 0, most: 0 }
@@ -395,9 +395,9 @@ describe("the cache's limits", () => {
         return await services.encryptDEK(...args).finally(() => asked.now--)
       },
     }
-    const crypto = await newCrypto(withKMSService(counting), withKEKAlias("app"), withDEKCache({ maxMessages: 10 }))
+    const crypto = await newCrypto(withKMSService(counting), withKEKAlias("app"), withDEKCache({ maxMessages: 10, maxFlights: 50 }))
     const envelopes = await Promise.all(Array.from({ length: 1000 }, () => crypto.seal(SECRET)))
-    assert.equal(asked.most, 100)
+    assert.equal(asked.most, 50)
     const uses = Map.groupBy(envelopes, (each) => crypto.inspect(each).dekID)
     assert.equal(uses.size, 100)
     assert.ok([...uses.values()].every((each) => each.length <= 10))

@@ -6,10 +6,11 @@ import { anchorsOf } from "./_markdown.ts"
 import { runProgram } from "./_programs.ts"
 
 const root = resolve(import.meta.dirname, "..")
-// Their programs need a server: aws-docs.test.ts, key-versions-docs.test.ts, vault-docs.test.ts.
+// Their programs need a server: aws-docs.test.ts, key-versions-docs.test.ts, streams-docs.test.ts, vault-docs.test.ts.
 const ELSEWHERE = [
   "docs/aws.md",
   "docs/key-versions.md",
+  "docs/streams.md",
   "docs/vault.md",
   "providers/aws-kms.ts",
   "providers/aws-secrets-manager.ts",
@@ -22,15 +23,15 @@ async function runs(program: string, name: string): Promise<void> {
 
 /** What an example of a docstring may use without importing it. */
 const PRELUDE = `import { deepStrictEqual as assertEquals } from "node:assert"
-import { inMemoryMetrics, lowercase, newCrypto, plain, record, resilientService, text, trim } from "encx"
-import { withBootstrap, withDatabase, withKEKAlias, withKMSService } from "encx"
+import { dekCache, inMemoryMetrics, lowercase, newCrypto, plain, record, resilientService, text, trim } from "encx"
+import { withBootstrap, withDatabase, withDEKCache, withKEKAlias, withKMSService } from "encx"
 import { withLogger, withMetricsCollector, withObservabilityHook } from "encx"
 import { env } from "encx/env"
 import { goString } from "encx/go-encx"
 import { local } from "encx/local"
 import { memory } from "encx/memory"
 import { openTelemetry } from "encx/opentelemetry"
-void [goString, inMemoryMetrics, resilientService, withDatabase, withLogger, withMetricsCollector, withObservabilityHook, openTelemetry, assertEquals, lowercase, newCrypto, plain, record, text, trim, withBootstrap, withKEKAlias, withKMSService, env, local, memory]
+void [goString, dekCache, inMemoryMetrics, resilientService, withDatabase, withDEKCache, withLogger, withMetricsCollector, withObservabilityHook, openTelemetry, assertEquals, lowercase, newCrypto, plain, record, text, trim, withBootstrap, withKEKAlias, withKMSService, env, local, memory]
 `
 
 describe("documentation", () => {
@@ -62,11 +63,11 @@ describe("documentation", () => {
     .filter((each) => !ELSEWHERE.includes(each))
     .sort()) {
     const examples = [
-      ...readFileSync(join(root, path), "utf8").matchAll(/@example ([^\n]+)\n \* ```ts\n([\s\S]*?) \* ```/g),
+      ...readFileSync(join(root, path), "utf8").matchAll(/@example ([^\n]+)\n +\* ```ts\n([\s\S]*?) +\* ```/g),
     ]
     for (const [, title, body = ""] of examples) {
       it(`example «${title}» of ${basename(path)} runs`, async () => {
-        await runs(`${PRELUDE}\n${body.replace(/^ \* ?/gm, "")}`, `${path}: ${title}`)
+        await runs(`${PRELUDE}\n${body.replace(/^ +\* ?/gm, "")}`, `${path}: ${title}`)
       })
     }
   }

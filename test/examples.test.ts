@@ -1,10 +1,12 @@
 import assert from "node:assert/strict"
-import { globSync, readFileSync } from "node:fs"
+import { globSync, readdirSync, readFileSync, writeFileSync } from "node:fs"
 import { join, resolve } from "node:path"
 import { after, before, describe, it } from "node:test"
 import { Pool } from "pg"
+import { newCrypto, withBootstrap, withKEKAlias, withKMSService } from "../mod.ts"
 import { type AWS, furnish, startAWS } from "./_aws.ts"
-import { runProgram } from "./_programs.ts"
+import { type ObjectStore, startObjectStore } from "./_object-store.ts"
+import { runProgram, withFolder } from "./_programs.ts"
 import type { Ended } from "./_script.ts"
 import { needsServer, type RunningServer, startPostgres } from "./servers/index.ts"
 
@@ -162,5 +164,76 @@ describe("examples/production.ts", needsServer("moto", "postgres"), () => {
     assert.notEqual(ended.code, 0)
     assert.match(ended.stderr, /DatabaseUnavailable: /)
     assert.match(ended.stderr, /^Try again later\.$/m)
+  })
+})
+
+describe("examples/backup.ts", () => {
+  let store: ObjectStore
+  before(async () => {
+    store = await startObjectStore()
+  })
+  after(() => store?.close())
+
+  const DUMP = `${"INSERT INTO people VALUES (1, 'Ada');\n".repeat(20_000)}-- the end`
+  const SEALED = "/backups/app.sql.encx"
+
+  /** Lends a folder with a dump in it, and what runs the program there. */
+  async function withDump(use: (folder: string, run: (...args: string[]) => Promise<Ended>) => Promise<void>) {
+    await withFolder(async (folder) => {
+      const kms = `local://${folder}/keys.json`
+      await (await newCrypto(withKMSService(kms), withKEKAlias("app"), withBootstrap({ createKEK: true }))).close()
+      writeFileSync(join(folder, "app.sql"), DUMP)
+      const variables = { ENCX_KMS: kms, ENCX_KEK_ALIAS: "app", OBJECT_STORE: `${store.url}/backups` }
+      await use(folder, async (...args) => await runProgram(example("backup.ts"), { args, cwd: folder, variables }))
+    })
+  }
+
+  it("stores a file sealed, reads its end there, and brings it back", async () => {
+    await withDump(async (folder, run) => {
+      const runs = async (...args: string[]): Promise<string> => {
+        const { code, stdout, stderr } = await run(...args)
+        assert.equal(code, 0, stderr)
+        return stdout
+      }
+      const [, size] = /^Stored (\d+) bytes in \d+$/m.exec(await runs("put", "app.sql")) ?? []
+      assert.equal(Number(size), DUMP.length)
+      const sealed = Buffer.from(store.objects.get(SEALED) ?? [])
+      assert.ok(sealed.length > DUMP.length)
+      assert.ok(!sealed.includes("INSERT"))
+
+      store.asked.length = 0
+      assert.match(await runs("tail", "app.sql"), /VALUES \(1, 'Ada'\);\n-- the end$/m)
+      assert.ok(store.asked.length > 0)
+      const bytes = store.asked.map(({ range = "" }) => range.replace("bytes=", "").split("-").map(Number))
+      const read = bytes.reduce((sum, [first = 0, last = 0]) => sum + last - first + 1, 0)
+      assert.ok(read < 64 * 1024, `${read} bytes of ${sealed.length}`)
+
+      writeFileSync(join(folder, "app.sql"), "lost")
+      await runs("get", "app.sql")
+      assert.equal(readFileSync(join(folder, "app.sql"), "utf8"), DUMP)
+    })
+  })
+
+  it("leaves what is there when the store has lost the end, or gives another object", async () => {
+    await withDump(async (folder, run) => {
+      assert.equal((await run("put", "app.sql")).code, 0)
+      const sealed = store.objects.get(SEALED) ?? new Uint8Array(0)
+      store.objects.set(SEALED, sealed.subarray(0, 200_000))
+      store.objects.set("/backups/other.sql.encx", sealed)
+      for (const args of [
+        ["get", "app.sql"],
+        ["tail", "app.sql"],
+        ["get", "other.sql"],
+      ]) {
+        const { code, stderr } = await run(...args)
+        assert.notEqual(code, 0, args.join(" "))
+        assert.match(stderr, /DecryptionFailed/, args.join(" "))
+      }
+      assert.equal(readFileSync(join(folder, "app.sql"), "utf8"), DUMP)
+      assert.deepEqual(
+        readdirSync(folder).filter((name) => /sql|part/.test(name)),
+        ["app.sql"],
+      )
+    })
   })
 })

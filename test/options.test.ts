@@ -16,8 +16,8 @@ import {
   UnknownPepper,
 } from "../core/errors.ts"
 import {
-  type Configuration,
   configFromEnv,
+  type DEKCacheOptions,
   newCrypto,
   newCryptoFromEnv,
   type Option,
@@ -74,8 +74,7 @@ describe("newCrypto(): options", () => {
       withRetiredKEK({} as KeyManagementService, "old"),
       withPepper([bytes32(1), new Uint8Array(32)]),
       withIndexRoot(new Uint8Array(31)),
-      withDEKCache({ maxAgeMs: 0, maxMessages: 2 ** 33, maxBytes: 1.5, weight: 1 } as Configuration["dekCache"] &
-        object),
+      withDEKCache({ maxAgeMs: 0, maxMessages: 2 ** 33, maxBytes: 1.5, weight: 1 } as DEKCacheOptions),
       withArgon2({ memoryKiB: 1024, iterations: 1 }),
       withKMSContext({ purpose: "mine" }),
     )

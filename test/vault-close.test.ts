@@ -5,10 +5,9 @@ import { Closed } from "../core/errors.ts"
 import { tlsTransport } from "../providers/_vault-http.ts"
 import { vaultKV } from "../providers/vault-kv.ts"
 import { vaultTransit } from "../providers/vault-transit.ts"
-import { answerOf, errorOf, recorder } from "./_vault.ts"
+import { answerOf, errorOf, KEY, recorder } from "./_vault.ts"
 import { listOf } from "./suites/_assert.ts"
 
-const KEY = { keys: { "1": 1 }, latest_version: 1, name: "app", type: "aes256-gcm96" }
 const auth = { method: "approle", roleID: "app" } as const
 const LOGIN = { auth: { client_token: "hvs.some-token", lease_duration: 3_600, renewable: true } }
 

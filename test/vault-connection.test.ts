@@ -13,9 +13,8 @@ import {
   SecretStorageUnavailable,
 } from "../core/errors.ts"
 import { unreachable, type VaultService } from "../providers/_vault-errors.ts"
-import { vaultKV } from "../providers/vault-kv.ts"
-import { type VaultFetch, vaultTransit } from "../providers/vault-transit.ts"
-import { goesRound, newKey, ONCE, transitOf, watch } from "./_vault-clients.ts"
+import { vaultTransit } from "../providers/vault-transit.ts"
+import { goesRound, newKey, ONCE, recorder, secretsOf, transitOf } from "./_vault.ts"
 import { needsServer, startVault, startVaultCluster, type Vault, type VaultCluster } from "./servers/index.ts"
 
 describe("vaultTransit() over HTTPS", needsServer("vault"), () => {
@@ -41,7 +40,7 @@ describe("vaultTransit() over HTTPS", needsServer("vault"), () => {
   })
 
   it("trusts nobody else, and says what to set", async () => {
-    const { fetch, tries } = counting()
+    const { fetch, calls } = recorder()
     for (const options of [{ fetch }, { serverName: "localhost" }]) {
       const kms = transitOf(vault, options)
       await assert.rejects(kms.getKeyID(name), (error: unknown) => {
@@ -53,7 +52,7 @@ describe("vaultTransit() over HTTPS", needsServer("vault"), () => {
       })
       await kms.close()
     }
-    assert.equal(tries(), 1)
+    assert.equal(calls.length, 1)
   })
 
   it("wants the server's name in its certificate", async () => {
@@ -150,7 +149,7 @@ describe("vaultTransit() with a standby", needsServer("vault"), () => {
   })
 
   it("does not follow it to another address, and names the address", async () => {
-    const kms = vaultTransit({ address: relayed, token: cluster.leader.token, environment: {}, ...ONCE })
+    const kms = transitOf(cluster.leader, { address: relayed, ...ONCE })
     await assert.rejects(kms.getKeyID(name), (error: KMSUnavailable) => {
       assert.ok(error instanceof KMSUnavailable)
       assert.ok(error.message.includes(`"${cluster.leader.url}"`), error.message)
@@ -162,14 +161,8 @@ describe("vaultTransit() with a standby", needsServer("vault"), () => {
   })
 
   it("follows it where that address is allowed", async () => {
-    const { fetch, asked } = watch()
-    const kms = vaultTransit({
-      address: relayed,
-      redirects: [cluster.leader.url],
-      token: cluster.leader.token,
-      environment: {},
-      fetch,
-    })
+    const { fetch, asked } = recorder()
+    const kms = transitOf(cluster.leader, { address: relayed, redirects: [cluster.leader.url], fetch })
     await goesRound(kms, name)
     await kms.close()
     assert.ok(asked.some(({ status }) => status === 307))
@@ -187,9 +180,9 @@ describe("vaultTransit() with a standby", needsServer("vault"), () => {
     })
     const address = await listening(sender)
     try {
-      const kms = vaultTransit({ address, token: cluster.leader.token, environment: {}, ...ONCE })
+      const kms = transitOf(cluster.leader, { address, ...ONCE })
       await assert.rejects(kms.getKeyID(name), KMSUnavailable)
-      const secrets = vaultKV({ address, token: cluster.leader.token, environment: {}, ...ONCE })
+      const secrets = secretsOf(cluster.leader, { address, ...ONCE })
       await assert.rejects(secrets.getPepper("app"), SecretStorageUnavailable)
       assert.equal(came, 0)
     } finally {
@@ -249,15 +242,6 @@ describe("unreachable()", () => {
     assert.match(tell("connect ECONNREFUSED", "ECONNREFUSED").hint ?? "", /network/)
   })
 })
-
-function counting(): { fetch: VaultFetch; tries: () => number } {
-  let tries = 0
-  const ask = (...args: Parameters<VaultFetch>): ReturnType<VaultFetch> => {
-    tries++
-    return fetch(...args) as unknown as ReturnType<VaultFetch>
-  }
-  return { fetch: ask, tries: () => tries }
-}
 
 async function listening(server: HTTPServer): Promise<string> {
   server.listen(0, "127.0.0.1")

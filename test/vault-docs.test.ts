@@ -13,7 +13,7 @@ import { type VaultTransitOptions, vaultTransit } from "../providers/vault-trans
 import { anchorsOf, type Block, blocksOf, sectionOf, tableOf } from "./_markdown.ts"
 import { runProgram, withFolder } from "./_programs.ts"
 import { runCommand } from "./_script.ts"
-import { newAppRole, newKey, ONCE, transitOf } from "./_vault-clients.ts"
+import { newAppRole, newKey, ONCE, transitOf } from "./_vault.ts"
 import { goProgram } from "./servers/_installation.ts"
 import { needsServer, startVault, type Vault } from "./servers/index.ts"
 
@@ -236,6 +236,7 @@ describe("docs/vault.md: «When it fails»", here(needsServer("vault")), () => {
       }
     },
     "Vault takes none there": () => sealing({ ...asRoot(), address: vault.url.replace("//", "//ada:secret@") }),
+    "the port speaks TLS": () => sealing({ address: secure.url.replace("https:", "http:"), token: secure.token }),
     "an authority of your own": () => sealing({ address: secure.url, token: secure.token }),
     "it was not made for the name": async () => {
       const { ca } = secure.certificates ?? { ca: "" }

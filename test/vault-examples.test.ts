@@ -3,9 +3,8 @@ import { globSync, readFileSync } from "node:fs"
 import { join, resolve } from "node:path"
 import { after, before, describe, it } from "node:test"
 import { newCrypto, withBootstrap, withKEKAlias, withKMSService, withPepper } from "../mod.ts"
-import { vaultKV } from "../providers/vault-kv.ts"
 import { runProgram } from "./_programs.ts"
-import { enableAuth, newAppRole, transitOf } from "./_vault-clients.ts"
+import { enableAuth, newAppRole, secretsOf, transitOf } from "./_vault.ts"
 import { needsServer, startVault, type Vault } from "./servers/index.ts"
 
 const folder = join(resolve(import.meta.dirname, ".."), "examples")
@@ -16,7 +15,7 @@ describe("examples for Vault", needsServer("vault"), () => {
     vault = await startVault()
     await vault.request("POST", "transit/keys/app")
     const kms = transitOf(vault)
-    const secrets = vaultKV({ address: vault.url, token: vault.token, environment: {} })
+    const secrets = secretsOf(vault)
     const crypto = await newCrypto(
       withKMSService(kms),
       withKEKAlias("app"),

@@ -2,8 +2,7 @@ import assert from "node:assert/strict"
 import { after, before, describe, it } from "node:test"
 import { setTimeout as sleep } from "node:timers/promises"
 import { isRetryableError, KeyNotFound, KMSUnavailable, SecretStorageUnavailable } from "../core/errors.ts"
-import { vaultKV } from "../providers/vault-kv.ts"
-import { goesRound, newKey, ONCE, transitOf, watch } from "./_vault-clients.ts"
+import { goesRound, newKey, ONCE, recorder, secretsOf, transitOf } from "./_vault.ts"
 import { within } from "./_within.ts"
 import {
   needsServer,
@@ -32,7 +31,7 @@ describe("a Vault that does not serve", needsServer("vault"), () => {
 
   it("a sealed server is what may pass, and serves again when it is unsealed", async () => {
     const kms = transitOf(vault, ONCE)
-    const secrets = vaultKV({ address: vault.url, token: vault.token, environment: {}, ...ONCE })
+    const secrets = secretsOf(vault, ONCE)
     await goesRound(kms, name)
     await vault.seal()
     try {
@@ -48,7 +47,7 @@ describe("a Vault that does not serve", needsServer("vault"), () => {
   })
 
   it("a call that is under way while it is sealed waits for it, as long as it has attempts", async () => {
-    const { fetch, count } = watch()
+    const { fetch, count } = recorder()
     const kms = transitOf(vault, { attempts: 100, deadlineMs: 60_000, breaker: false, fetch })
     await vault.seal()
     let outcome: unknown
@@ -70,7 +69,7 @@ describe("a Vault that does not serve", needsServer("vault"), () => {
   it("a rate quota is what may pass: it is told, and tried again", async () => {
     await vault.request("POST", "sys/quotas/rate-limit/few", { rate: 2, interval: "1s", path: "transit/" })
     try {
-      const seen = watch()
+      const seen = recorder()
       const told = transitOf(vault, { ...ONCE, fetch: seen.fetch })
       const keyID = `default/transit/${name}`
       let error: unknown
@@ -85,7 +84,7 @@ describe("a Vault that does not serve", needsServer("vault"), () => {
       assert.ok(seen.count(/keys/, 429) > 0)
       await told.close()
 
-      const { fetch, count } = watch()
+      const { fetch, count } = recorder()
       const patient = transitOf(vault, { attempts: 100, deadlineMs: 60_000, fetch })
       await Promise.all(Array.from({ length: 4 }, () => patient.describeKey(keyID)))
       assert.equal(count(/keys/, 200), 4)

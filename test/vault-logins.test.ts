@@ -9,16 +9,8 @@ import { after, before, describe, it } from "node:test"
 import { setTimeout as sleep } from "node:timers/promises"
 import { AuthenticationFailed } from "../core/errors.ts"
 import type { VaultAuth } from "../providers/vault-transit.ts"
-import {
-  allowTransit,
-  enableAuth,
-  goesRound,
-  newAppRole,
-  newIssuer,
-  newKey,
-  transitOf,
-  watch,
-} from "./_vault-clients.ts"
+import { newIssuer } from "./_jwt.ts"
+import { allowTransit, enableAuth, goesRound, newAppRole, newKey, recorder, transitOf } from "./_vault.ts"
 import { needsServer, startVault, type Vault } from "./servers/index.ts"
 
 const LOGIN = /^auth\/\w+\/login$/
@@ -56,7 +48,7 @@ describe("logins to Vault", needsServer("vault"), () => {
 
   it("AppRole: logs in once for many calls, and takes its token back", async () => {
     const { roleID, secretID } = await newAppRole(vault, { token_ttl: "10m" })
-    const { fetch, count, asked } = watch()
+    const { fetch, count, asked } = recorder()
     const kms = transitOf(vault, { auth: { method: "approle", roleID, secretID: () => secretID }, fetch })
     await Promise.all([goesRound(kms, name), goesRound(kms, name), goesRound(kms, name)])
     assert.equal(count(LOGIN), 1)
@@ -67,13 +59,13 @@ describe("logins to Vault", needsServer("vault"), () => {
   })
 
   it("AppRole: tells that a secret id is wrong, or used up", async () => {
-    const { roleID, secretID } = await newAppRole(vault, { secret_id_num_uses: 1 })
-    const first = transitOf(vault, { auth: { method: "approle", roleID, secretID } })
+    const { auth, secretID } = await newAppRole(vault, { secret_id_num_uses: 1 })
+    const first = transitOf(vault, { auth })
     await goesRound(first, name)
     await first.close()
-    await refused({ method: "approle", roleID, secretID }, /used up/, secretID)
+    await refused(auth, /used up/, secretID)
     const wrong = "00000000-0000-0000-0000-000000000000"
-    await refused({ method: "approle", roleID, secretID: wrong }, /secret id/, wrong)
+    await refused({ ...auth, secretID: wrong }, /secret id/, wrong)
   })
 
   // --- JWT ---
@@ -172,10 +164,10 @@ describe("logins to Vault", needsServer("vault"), () => {
   // --- Tokens that end ---
 
   it("a token that would end soon is renewed, by one of those who need it", async () => {
-    const { roleID, secretID } = await newAppRole(vault, { token_ttl: "10m", token_max_ttl: "10h" })
-    const { fetch, count } = watch()
+    const { auth } = await newAppRole(vault, { token_ttl: "10m", token_max_ttl: "10h" })
+    const { fetch, count } = recorder()
     let now = 0
-    const kms = transitOf(vault, { auth: { method: "approle", roleID, secretID }, fetch, clock: { now: () => now } })
+    const kms = transitOf(vault, { auth, fetch, clock: { now: () => now } })
     await goesRound(kms, name)
     now = 5 * 60_000
     await goesRound(kms, name)
@@ -187,10 +179,10 @@ describe("logins to Vault", needsServer("vault"), () => {
   })
 
   it("a token that cannot be renewed is followed by another", async () => {
-    const { roleID, secretID } = await newAppRole(vault, { token_ttl: "10m", token_type: "batch" })
-    const { fetch, count } = watch()
+    const { auth } = await newAppRole(vault, { token_ttl: "10m", token_type: "batch" })
+    const { fetch, count } = recorder()
     let now = 0
-    const kms = transitOf(vault, { auth: { method: "approle", roleID, secretID }, fetch, clock: { now: () => now } })
+    const kms = transitOf(vault, { auth, fetch, clock: { now: () => now } })
     await goesRound(kms, name)
     now = 9 * 60_000
     await goesRound(kms, name)
@@ -199,9 +191,9 @@ describe("logins to Vault", needsServer("vault"), () => {
   })
 
   it("a token that was revoked is followed by another, within the call that meets it", async () => {
-    const { roleID, secretID } = await newAppRole(vault)
-    const { fetch, count, asked } = watch()
-    const kms = transitOf(vault, { auth: { method: "approle", roleID, secretID }, fetch })
+    const { auth } = await newAppRole(vault)
+    const { fetch, count, asked } = recorder()
+    const kms = transitOf(vault, { auth, fetch })
     await goesRound(kms, name)
     await vault.request("POST", "auth/token/revoke", { token: asked.at(-1)?.token })
     await goesRound(kms, name)
@@ -226,9 +218,9 @@ describe("logins to Vault", needsServer("vault"), () => {
   })
 
   it("no call fails while tokens of two seconds come and go", async () => {
-    const { roleID, secretID } = await newAppRole(vault, { token_ttl: "2s", token_max_ttl: "3s" })
-    const { fetch, count } = watch()
-    const kms = transitOf(vault, { auth: { method: "approle", roleID, secretID }, fetch })
+    const { auth } = await newAppRole(vault, { token_ttl: "2s", token_max_ttl: "3s" })
+    const { fetch, count } = recorder()
+    const kms = transitOf(vault, { auth, fetch })
     for (let i = 0; i < 50; i++) {
       await goesRound(kms, name)
       await sleep(80)

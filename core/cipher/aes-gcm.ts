@@ -6,7 +6,7 @@
  * @module
  */
 import { createCipheriv, createDecipheriv, createSecretKey } from "node:crypto"
-import { abytes, randomNonce, wipe } from "../bytes.ts"
+import { abytes, giveBack, randomNonce, wipe } from "../bytes.ts"
 import { DecryptionFailed } from "../errors.ts"
 import type { Key } from "./derive.ts"
 
@@ -89,7 +89,9 @@ export function sealInto(
 ): void {
   const cipher = createCipheriv(ALGORITHM, key, nonce, OPTIONS)
   if (additionalData.length > 0) cipher.setAAD(additionalData)
-  out.set(cipher.update(plaintext), offset)
+  const ciphertext = cipher.update(plaintext)
+  out.set(ciphertext, offset)
+  giveBack(ciphertext)
   cipher.final()
   out.set(cipher.getAuthTag(), offset + plaintext.length)
 }
@@ -121,5 +123,6 @@ export function openInto(
     throw new DecryptionFailed()
   } finally {
     wipe(unverified)
+    giveBack(unverified)
   }
 }

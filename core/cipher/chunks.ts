@@ -4,7 +4,7 @@
  * @module
  */
 import type { KeyObject } from "node:crypto"
-import { wipe } from "../bytes.ts"
+import { memory, wipe } from "../bytes.ts"
 import { DecryptionFailed, LimitExceeded } from "../errors.ts"
 import { NONCE, openInto, sealInto, TAG } from "./aes-gcm.ts"
 
@@ -46,17 +46,20 @@ export interface MessageKeys {
 /**
  * base_nonce XOR be96(index).
  *
+ * @param out where it is written
  * @throws {LimitExceeded} when there is no such chunk: a message has at most 2³⁸
  * @internal
  */
-export function chunkNonce(baseNonce: Uint8Array, index: number): Uint8Array {
+export function chunkNonce(baseNonce: Uint8Array, index: number, out: Uint8Array = new Uint8Array(NONCE)): Uint8Array {
   if (index >= MAX_CHUNKS) throw new LimitExceeded("Cannot process a message: it has more than 2^38 chunks")
-  if (index === 0) return baseNonce
-  const nonce = Uint8Array.from(baseNonce)
+  out.set(baseNonce)
   for (let i = NONCE - 1, rest = index; rest > 0; i--, rest = Math.floor(rest / 256))
-    nonce[i] = (nonce[i] as number) ^ (rest % 256)
-  return nonce
+    out[i] = (out[i] as number) ^ (rest % 256)
+  return out
 }
+
+// A cipher copies its nonce when it is made, so one place is enough for all of them; nonces are no secret.
+const nonce = new Uint8Array(NONCE)
 
 /**
  * Seals a run of chunks into `out` at `offset`: whole ones, and with `isLast` the short one that ends a message, which may be empty.
@@ -76,7 +79,7 @@ export function sealChunks(
   let next = offset
   for (let start = 0, index = first; start <= end; start += CHUNK, index++) {
     const chunk = plaintext.subarray(start, start + CHUNK)
-    sealInto(out, next, keys.key, chunkNonce(keys.baseNonce, index), chunk)
+    sealInto(out, next, keys.key, chunkNonce(keys.baseNonce, index, nonce), chunk)
     next += chunk.length + TAG
   }
   return next
@@ -95,19 +98,29 @@ export interface Opened {
  * does not authenticate is not opened.
  *
  * @param first the index of the first
+ * @param out where the plaintext goes, from its beginning on; new memory where it is not given
  */
-export function openChunks(keys: MessageKeys, first: number, sealed: Uint8Array, isLast: boolean): Opened {
+export function openChunks(
+  keys: MessageKeys,
+  first: number,
+  sealed: Uint8Array,
+  isLast: boolean,
+  out?: Uint8Array,
+): Opened {
   const chunks = isLast ? Math.floor(sealed.length / SEALED_CHUNK) + 1 : sealed.length / SEALED_CHUNK
-  const plaintext = new Uint8Array(sealed.length - chunks * TAG)
+  const length = sealed.length - chunks * TAG
+  const plaintext = out ? out.subarray(0, length) : memory(length)
   for (let i = 0; i < chunks; i++) {
     const chunk = sealed.subarray(i * SEALED_CHUNK, (i + 1) * SEALED_CHUNK)
     try {
-      openInto(plaintext, i * CHUNK, keys.key, chunkNonce(keys.baseNonce, first + i), chunk)
+      openInto(plaintext, i * CHUNK, keys.key, chunkNonce(keys.baseNonce, first + i, nonce), chunk)
     } catch (error) {
       if (!(error instanceof DecryptionFailed)) {
         wipe(plaintext)
         throw error
       }
+      // The memory after it may be what somebody else left there.
+      wipe(plaintext.subarray(i * CHUNK))
       return { plaintext: plaintext.subarray(0, i * CHUNK), isWhole: false }
     }
   }

@@ -22,32 +22,40 @@ export function encodeContext(context: Context = {}): Uint8Array {
   if (typeof context !== "object" || context === null || !isPlain(context)) {
     throw new InvalidInput("Cannot use the context: it is not a map of strings")
   }
-  const entries = Object.entries(context)
-  if (entries.length > MAX_PAIRS) {
-    throw new InvalidInput(`Cannot use the context: it has ${entries.length} pairs, more than ${MAX_PAIRS}`)
+  const names = Object.keys(context)
+  if (names.length > MAX_PAIRS) {
+    throw new InvalidInput(`Cannot use the context: it has ${names.length} pairs, more than ${MAX_PAIRS}`)
   }
-  const pairs = entries.map(([key, value]) => {
-    if (key === "") throw new InvalidInput("Cannot use the context: a key is empty")
-    return { key: utf8(key, "a key of the context"), value: utf8(value, "a value of the context") }
-  })
-  pairs.sort((a, b) => compareBytes(a.key, b.key))
-  const length = pairs.reduce((sum, { key, value }) => sum + 4 + key.length + value.length, 2)
+  const pairs: Pair[] = []
+  let length = 2
+  for (const name of names) {
+    if (name === "") throw new InvalidInput("Cannot use the context: a key is empty")
+    const key = utf8(name, "a key of the context")
+    const value = utf8(context[name] as string, "a value of the context")
+    pairs.push({ key, value })
+    length += 4 + key.length + value.length
+  }
   if (length > MAX_BYTES) {
     throw new InvalidInput(`Cannot use the context: it takes ${length} bytes, more than ${MAX_BYTES}`)
   }
+  if (pairs.length > 1) pairs.sort((a, b) => compareBytes(a.key, b.key))
   const encoded = new Uint8Array(length)
-  let offset = 0
-  const u16 = (value: number): void => {
-    encoded[offset++] = value >>> 8
-    encoded[offset++] = value
-  }
-  u16(pairs.length)
-  for (const part of pairs.flatMap(({ key, value }) => [key, value])) {
-    u16(part.length)
-    encoded.set(part, offset)
-    offset += part.length
-  }
+  encoded[1] = pairs.length
+  let offset = 2
+  for (const { key, value } of pairs) offset = putLP(encoded, putLP(encoded, offset, key), value)
   return encoded
+}
+
+interface Pair {
+  readonly key: Uint8Array
+  readonly value: Uint8Array
+}
+
+function putLP(out: Uint8Array, offset: number, part: Uint8Array): number {
+  out[offset] = part.length >>> 8
+  out[offset + 1] = part.length
+  out.set(part, offset + 2)
+  return offset + 2 + part.length
 }
 
 // A Map, an array or a Date has no own string keys worth binding: taking it for an empty context would bind nothing.

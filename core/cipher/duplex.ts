@@ -1,16 +1,22 @@
 /**
  * A writable and a readable side with work in between, which is done as far as it is read: it holds one piece of the writer's at
- * a time and one block of what comes of it. `TransformStream` would hold all that comes of one large piece.
+ * a time, one block of what comes of it and the one after that. `TransformStream` would hold all that comes of one large piece.
  *
  * @module
  */
+import { wipe } from "../bytes.ts"
+
+/** Blocks, one by one; one that takes time is a promise, and the next is not asked for before it is there. @internal */
+export type Steps = Generator<Uint8Array | Promise<Uint8Array>, void, void>
+/** The same, where what comes before the first takes time. @internal */
+export type Blocks = Steps | AsyncGenerator<Uint8Array, void, void>
 
 /** The work in between. @internal */
 export interface Work {
   /** What comes of a piece, block by block; when it has ended, the piece is not looked at again. */
-  push(piece: Uint8Array): Iterator<Uint8Array, void, void>
+  push(piece: Uint8Array): Blocks
   /** What is left at the end, if anything. */
-  flush(): Uint8Array | undefined
+  flush(): Blocks
   /** Wipes what it holds. */
   end(): void
 }
@@ -28,21 +34,32 @@ export interface Ends {
   settled(failure?: { readonly reason: unknown }): void
 }
 
-/** The two sides. Whatever fails on either fails on both. @internal */
-export function duplex(work: Work, { signal, settled }: Ends): Duplex {
-  let arrival = Promise.withResolvers<Uint8Array | undefined>()
-  // Answers the write, or the close, that waits until its piece was worked on.
-  let answer: { resolve(): void; reject(reason: unknown): void } | undefined
+/**
+ * The two sides. Whatever fails on either fails on both.
+ *
+ * @param begin the work in between, asked for with the first read
+ * @internal
+ */
+export function duplex(begin: () => Work | Promise<Work>, { signal, settled }: Ends): Duplex {
   let reader: ReadableStreamDefaultController<Uint8Array>
   let writer: WritableStreamDefaultController
-  let blocks: Iterator<Uint8Array, void, void> | undefined
-  let next: IteratorResult<Uint8Array, void>
+  let work: Work | undefined
+  // The piece that was written, or the end, until it was worked on; and who waits for that.
+  let offered: { readonly piece: Uint8Array | undefined } | undefined
+  let answer: PromiseWithResolvers<void> | undefined
+  let blocks: Blocks | undefined
+  let block: Uint8Array | undefined
+  let failure: { readonly reason: unknown } | undefined
+  let isWanted = false
+  let isBusy = false
   let isOver = false
 
-  const finish = (failure?: { readonly reason: unknown }): void => {
+  // --- Ends ---
+
+  const finish = (): void => {
     isOver = true
     signal?.removeEventListener("abort", abort)
-    work.end()
+    work?.end()
     settled(failure)
   }
   const fail = (reason: unknown): void => {
@@ -51,50 +68,97 @@ export function duplex(work: Work, { signal, settled }: Ends): Duplex {
   }
   const failReader = (reason: unknown): void => {
     if (isOver) return
-    finish({ reason })
+    failure = { reason }
+    finish()
     answer?.reject(reason)
     reader.error(reason)
-    // Where nobody waits for a piece, the two sides have told it.
-    arrival.promise.catch(() => undefined)
-    arrival.reject(reason)
   }
   const abort = (): void => fail(signal?.reason)
 
-  const deliver = (piece: Uint8Array | undefined): Promise<void> => {
-    const { promise, resolve, reject } = Promise.withResolvers<void>()
-    answer = { resolve, reject }
-    arrival.resolve(piece)
-    return promise
-  }
-  // One block ahead of what is read: so that a write is answered with the last block that comes of it, and not with the read after it.
-  const advance = (): void => {
-    next = (blocks as Iterator<Uint8Array, void, void>).next()
-    if (!next.done) return
-    blocks = undefined
-    answer?.resolve()
-  }
-  const close = (): void => {
-    const last = work.flush()
-    if (last) reader.enqueue(last)
-    finish()
-    answer?.resolve()
-    reader.close()
-  }
-  // Until one block was handed on, or all was.
-  const handOn = async (): Promise<void> => {
-    while (!blocks) {
-      const piece = await arrival.promise
-      // It ended in between, and what the work held was wiped: nothing is put there again.
-      if (isOver) return
-      arrival = Promise.withResolvers()
-      if (piece === undefined) return close()
-      blocks = work.push(piece)
-      advance()
+  // --- Work ---
+
+  // Goes on as far as what is read, what is written and what takes time allow. Nothing of it is a promise where nothing takes time:
+  // each costs as much as to seal a kilobyte.
+  const goOn = (): void => {
+    if (isBusy || isOver) return
+    isBusy = true
+    try {
+      while (step());
+    } catch (error) {
+      fail(error)
     }
-    reader.enqueue(next.value as Uint8Array)
-    advance()
+  }
+  // Whether another step may follow at once. One block ahead of what is read: so that a write is answered with the last block that
+  // comes of it, and not with the read after it.
+  const step = (): boolean => {
+    if (block) {
+      if (!isWanted) return rest()
+      isWanted = false
+      const read = block
+      block = undefined
+      reader.enqueue(read)
+    }
+    if (!blocks) {
+      if (!isWanted) return rest()
+      if (!work) return later(begin(), began)
+      if (!offered) return rest()
+      blocks = offered.piece ? work.push(offered.piece) : work.flush()
+    }
+    const result = blocks.next()
+    if (result instanceof Promise || result.done) return later(result as IteratorResult<Uint8Array, void>, arrived)
+    return later(result.value, received)
+  }
+  const rest = (): boolean => {
+    isBusy = false
+    return false
+  }
+  const later = <Value>(value: Value | Promise<Value>, take: (value: Value) => void): boolean => {
+    if (!(value instanceof Promise)) {
+      take(value)
+      return !isOver
+    }
+    value
+      .then((it) => {
+        isBusy = false
+        take(it)
+        goOn()
+      })
+      .catch(fail)
+    return false
+  }
+  // What comes after the end goes to nobody.
+  const began = (begun: Work): void => {
+    if (isOver) begun.end()
+    else work = begun
+  }
+  const received = (value: Uint8Array): void => {
+    if (isOver) wipe(value)
+    else if (value.length > 0) block = value
+  }
+  const arrived = ({ done, value }: IteratorResult<Uint8Array, void>): void => {
+    if (!done) received(value)
+    else if (!isOver) worked()
+  }
+  const worked = (): void => {
+    const isEnd = offered?.piece === undefined
+    blocks = offered = undefined
+    if (isEnd) finish()
+    answer?.resolve()
+    answer = undefined
+    if (isEnd) reader.close()
   }
 
+  // --- Sides ---
+
+  const offer = (piece: Uint8Array | undefined): Promise<void> | undefined => {
+    const mine = { piece }
+    offered = mine
+    goOn()
+    if (offered !== mine) return undefined
+    if (failure) throw failure.reason
+    answer = Promise.withResolvers()
+    return answer.promise
+  }
   const writable = new WritableStream<Uint8Array>({
     start(controller) {
       writer = controller
@@ -103,12 +167,12 @@ export function duplex(work: Work, { signal, settled }: Ends): Duplex {
       aborted?.addEventListener("abort", () => failReader(aborted.reason), { once: true })
     },
     write(piece) {
-      if (piece instanceof Uint8Array) return deliver(piece)
+      if (piece instanceof Uint8Array) return offer(piece)
       const problem = new TypeError('Cannot use "a piece of a stream": it is not a Uint8Array')
       fail(problem)
       throw problem
     },
-    close: () => deliver(undefined),
+    close: () => offer(undefined),
     abort: failReader,
   })
   const readable = new ReadableStream<Uint8Array>(
@@ -116,7 +180,10 @@ export function duplex(work: Work, { signal, settled }: Ends): Duplex {
       start(controller) {
         reader = controller
       },
-      pull: () => handOn().catch(fail),
+      pull() {
+        isWanted = true
+        goOn()
+      },
       cancel: fail,
     },
     // Nothing is worked on before it is read.

@@ -1,34 +1,14 @@
 /**
- * The Go library's two hashes of a serialised value: an unkeyed one to look it up by, and one for passwords. FORMATS §9.
+ * The Go library's hash of a serialised value for passwords. FORMATS §9.
  *
  * @module
  */
-import { createHash, type KeyObject } from "node:crypto"
-import { concat, equal, fromHex, wipe } from "../bytes.ts"
-import { InvalidFormat, InvalidInput } from "../errors.ts"
+import type { KeyObject } from "node:crypto"
+import { concat, wipe } from "../bytes.ts"
+import { InvalidInput } from "../errors.ts"
 import { type Argon2Cost, bytes, costProblem, decimal, malformed, unpadded } from "../hash/phc.ts"
 
-// --- hash_basic ---
-
-/** Lower-case hex of the SHA-256 of a serialised value. It has no key: what is guessable is guessed. */
-export function hashBasic(serialised: Uint8Array): string {
-  return createHash("sha256").update(serialised).digest("hex")
-}
-
-/**
- * Whether a stored hash is that of a serialised value, in constant time; its letters may be of either case. The empty string,
- * which rows have where there is no value, is the hash of none.
- *
- * @throws {InvalidFormat} when it is no hash: 64 hex digits, or nothing
- */
-export function compareBasic(serialised: Uint8Array, stored: string): boolean {
-  if (stored === "") return false
-  if (typeof stored !== "string" || !/^[0-9A-Fa-f]{64}$/.test(stored))
-    throw new InvalidFormat("Cannot read a basic hash: it is not 64 hex digits")
-  return equal(fromHex(stored.toLowerCase(), "a basic hash"), fromHex(hashBasic(serialised), "a basic hash"))
-}
-
-// --- hash_secure: $argon2id$v=19$m=65536,t=3,p=4$<b64 salt>$<b64 hash>, over the value and then the pepper ---
+// $argon2id$v=19$m=65536,t=3,p=4$<b64 salt>$<b64 hash>, over the value and then the pepper
 
 const PREFIX = "$argon2id$"
 const VERSION = "v=19"

@@ -86,7 +86,7 @@ function stream(dek: Uint8Array, { signal }: CallOptions, workOf: (key: KeyObjec
   const { promise, resolve, reject } = Promise.withResolvers<GoStreamResult>()
   // Both sides tell of a failure, too: nobody has to await the result.
   promise.catch(() => undefined)
-  const sides = duplex(workOf(key, counts), {
+  const sides = duplex(() => workOf(key, counts), {
     signal,
     settled: (failure) => (failure ? reject(failure.reason) : resolve({ integrity: "per-chunk", ...counts })),
   })
@@ -129,8 +129,8 @@ class Sealing implements Work {
     return piece.subarray(taken.length)
   }
 
-  flush(): Uint8Array | undefined {
-    return this.#length > 0 ? sealChunks(this.#key, this.#kept.subarray(0, this.#length), this.#counts) : undefined
+  *flush(): Generator<Uint8Array, void, void> {
+    if (this.#length > 0) yield sealChunks(this.#key, this.#kept.subarray(0, this.#length), this.#counts)
   }
 
   end(): void {
@@ -193,7 +193,8 @@ class Opening implements Work {
     if (plaintext.length > 0) yield plaintext
   }
 
-  flush(): undefined {
+  // biome-ignore lint/correctness/useYield: nothing is ever left
+  *flush(): Generator<Uint8Array, void, void> {
     if (this.#kept.length > 0) throw malformed("it ends within a chunk, or within the header of one")
   }
 

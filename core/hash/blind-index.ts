@@ -47,15 +47,32 @@ export class IndexRoot {
 
   /** The index of an encoded value: `01 ‖ version ‖ bits`. */
   index(key: BlindIndexKey, encodedValue: Uint8Array): Uint8Array {
-    const derived = hkdfExpand("sha256", this.#prk, info(key), 32)
-    const mac = hmac("sha256", derived, encodedValue)
-    wipe(derived)
+    const mac = hmac("sha256", this.#keyOf(key), encodedValue)
     const kept = mac.slice(0, Math.ceil(key.bits / 8))
     const spare = kept.length * 8 - key.bits
     kept[kept.length - 1] = (kept[kept.length - 1] as number) & (0xff << spare)
     return concat(Uint8Array.of(FORMAT, key.version), kept)
   }
+
+  // Deriving one takes twice as long as using it. As many are kept as a program uses at a time: a tenant is part of them.
+  readonly #keys = new Map<string, KeyObject>()
+
+  #keyOf(key: BlindIndexKey): KeyObject {
+    const { version, bits, tenant, table, column, name, normalisers } = key
+    const id = JSON.stringify([version, bits, tenant, table, column, name, normalisers])
+    const known = this.#keys.get(id)
+    if (known) return known
+    const derived = hkdfExpand("sha256", this.#prk, info(key), 32)
+    const made = createSecretKey(derived)
+    wipe(derived)
+    const [oldest] = this.#keys.keys()
+    if (this.#keys.size >= KEPT && oldest !== undefined) this.#keys.delete(oldest)
+    this.#keys.set(id, made)
+    return made
+  }
 }
+
+const KEPT = 256
 
 function info({ version, bits, tenant, table, column, name, normalisers }: BlindIndexKey): Uint8Array {
   const names = [tenant, table, column, name, normalisers.join(",")]

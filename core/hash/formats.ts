@@ -9,8 +9,8 @@ import { wipe } from "../bytes.ts"
 import type { CallOptions, Context } from "../contracts.ts"
 import { InvalidFormat, InvalidInput } from "../errors.ts"
 import type { GoType } from "../go-encx/codec.ts"
-import { compareBasic, hashBasic, isGoHash } from "../go-encx/hash.ts"
-import { serializeText } from "../go-encx/strings.ts"
+import { isGoHash } from "../go-encx/hash.ts"
+import { serialise } from "./basic.ts"
 import type { PasswordHasher } from "./password.ts"
 
 interface Options extends CallOptions {
@@ -46,32 +46,6 @@ export async function compareSecure(
     throw new InvalidFormat(`Cannot verify a hash: it is not of the format "${format}"`)
   if (!isGoHash(stored)) return await hasher.verify(value as string | Uint8Array, stored, context, options)
   return await withSerialised(value, type, (serialised) => hasher.verifyGo(serialised, stored, options))
-}
-
-/** The Go library's look-up hash of a value. @internal */
-export function hashBasicOf(value: unknown, type: GoType<unknown> | undefined): string {
-  return useSerialised(value, type, hashBasic)
-}
-
-/** Whether a look-up hash is that of a value. @internal */
-export function isBasicHashOf(value: unknown, stored: string, type: GoType<unknown> | undefined): boolean {
-  return useSerialised(value, type, (serialised) => compareBasic(serialised, stored))
-}
-
-const serialise = (value: unknown, type: GoType<unknown> | undefined): Uint8Array =>
-  type ? type.encode(value) : serializeText(value)
-
-function useSerialised<Result>(
-  value: unknown,
-  type: GoType<unknown> | undefined,
-  use: (serialised: Uint8Array) => Result,
-): Result {
-  const serialised = serialise(value, type)
-  try {
-    return use(serialised)
-  } finally {
-    wipe(serialised)
-  }
 }
 
 async function withSerialised<Result>(

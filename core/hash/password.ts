@@ -4,19 +4,19 @@
  *
  * @module
  */
-import { copyOf, equal, randomBytes, u32, utf8, wipe } from "../bytes.ts"
+import { copyOf, equal, randomBytes, u32, wipe } from "../bytes.ts"
 import { type Context, encodeContext } from "../cipher/context.ts"
 import { hmac, labelled } from "../cipher/derive.ts"
 import type { CallOptions } from "../contracts.ts"
-import { InvalidInput, UninitializedPepper } from "../errors.ts"
+import { UninitializedPepper } from "../errors.ts"
 import { checkGoHashable, formatGoHash, goPassword, isGoHash, parseGoHash } from "../go-encx/hash.ts"
 import { type Argon2Limits, argon2id, Turnstile } from "./argon2.ts"
+import { valueBytes } from "./hashable.ts"
 import type { Pepper, Peppers } from "./pepper.ts"
 import { type Argon2Cost, costProblem, DEFAULT_COST, floorProblem, formatPHC, parsePHC } from "./phc.ts"
 
 const SALT = 16
 const HASH = 32
-const MAX_VALUE = 4096
 
 /** How password hashes are made and how many at once. */
 export interface Argon2Options extends Partial<Argon2Cost>, Argon2Limits {}
@@ -173,28 +173,6 @@ export class PasswordHasher {
       wipe(own)
     }
   }
-}
-
-/**
- * What will be hashed, or `null`: bytes in memory of their own, which the caller wipes.
- *
- * @throws {InvalidInput} when it cannot be
- * @internal
- */
-export function hashable(value: unknown): string | Uint8Array | null {
-  if (value === null) return null
-  const bytes = valueBytes(value)
-  if (typeof value !== "string") return copyOf(bytes)
-  wipe(bytes)
-  return value
-}
-
-function valueBytes(value: unknown): Uint8Array {
-  if (typeof value !== "string" && !(value instanceof Uint8Array))
-    throw new InvalidInput("Cannot hash a value: it is neither text nor bytes")
-  const bytes = typeof value === "string" ? utf8(value, "a value to hash") : value
-  if (bytes.length <= MAX_VALUE) return bytes
-  throw new InvalidInput(`Cannot hash a value: it has ${bytes.length} bytes, more than ${MAX_VALUE}`)
 }
 
 // "encx.v2.pw" ‖ 00 ‖ u32 length ‖ encoded context ‖ value

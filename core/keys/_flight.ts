@@ -1,3 +1,13 @@
+/** What becomes of a flight. */
+interface Ends<Value> {
+  /** Runs when nobody is left before the call ended. */
+  readonly abandon: () => void
+  /** Takes the value back when everybody who waited had it. */
+  readonly end: (value: Value) => void
+  /** Whether it goes on when nobody waits, until it is dropped. */
+  readonly inBackground: boolean
+}
+
 /** One call that several wait for. An abort drops the caller who asked for it; the call itself stops when nobody is left. */
 export class Flight<Value> {
   readonly #controller = new AbortController()
@@ -5,15 +15,13 @@ export class Flight<Value> {
   readonly #abandon: () => void
   #waiting = 0
   #settled = false
+  #isHeld: boolean
 
-  /**
-   * @param start the call
-   * @param abandon runs when nobody is left before the call ended
-   * @param end takes the value back when everybody who waited had it
-   */
-  constructor(start: (signal: AbortSignal) => Promise<Value>, abandon: () => void, end: (value: Value) => void) {
+  /** @param start the call; it may abort itself */
+  constructor(start: (controller: AbortController) => Promise<Value>, { abandon, end, inBackground }: Ends<Value>) {
     this.#abandon = abandon
-    this.#result = start(this.#controller.signal)
+    this.#isHeld = inBackground
+    this.#result = start(this.#controller)
     const settle = (): void => {
       this.#settled = true
     }
@@ -24,7 +32,12 @@ export class Flight<Value> {
     }, settle)
   }
 
-  join<Result>(take: (value: Value) => Result, signal: AbortSignal | undefined): Promise<Result> {
+  /** @param recover what a caller gets in place of the error, or it throws */
+  join<Result>(
+    take: (value: Value) => Result,
+    recover: (error: unknown) => Result,
+    signal: AbortSignal | undefined,
+  ): Promise<Result> {
     this.#waiting++
     return new Promise((resolve, reject) => {
       let left = false
@@ -36,23 +49,34 @@ export class Flight<Value> {
       const abort = (): void => {
         leave()
         reject(signal?.reason)
-        if (this.#waiting > 0 || this.#settled) return
-        this.#abandon()
-        this.#controller.abort(signal?.reason)
+        this.#stop(signal?.reason)
       }
       signal?.addEventListener("abort", abort, { once: true })
-      this.#result.then(
-        (value) => {
-          if (left) return
-          leave()
-          resolve(take(value))
-        },
-        (error) => {
-          if (left) return
-          leave()
+      const settle = (give: () => Result): void => {
+        if (left) return
+        leave()
+        try {
+          resolve(give())
+        } catch (error) {
           reject(error)
-        },
+        }
+      }
+      this.#result.then(
+        (value) => settle(() => take(value)),
+        (error) => settle(() => recover(error)),
       )
     })
+  }
+
+  /** Nothing in the background wants it any more: it stops, unless somebody waits for it. */
+  drop(): void {
+    this.#isHeld = false
+    this.#stop(new DOMException("Nobody waits for it any more", "AbortError"))
+  }
+
+  #stop(reason: unknown): void {
+    if (this.#waiting > 0 || this.#isHeld || this.#settled) return
+    this.#abandon()
+    this.#controller.abort(reason)
   }
 }

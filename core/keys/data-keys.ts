@@ -16,7 +16,7 @@ import {
   type Try,
 } from "../errors.ts"
 import { DataKey, NO_DEK_ID, type SealingKey, withDataKey } from "./dek.ts"
-import type { DEKCache, Lease, Use } from "./dek-cache.ts"
+import type { DEKCache, Lease, LeaseOptions, Use } from "./dek-cache.ts"
 import type { KEKVersions } from "./kek-versions.ts"
 import { type AllowedEntry, type Keyring, tryOf } from "./keyring.ts"
 
@@ -34,51 +34,77 @@ export class DataKeys {
     if (keyring.versions) keyring.versions.onRotation = () => cache.renew()
   }
 
-  /** Seals with a data key; `partition` keeps the keys of one tenant from serving another. */
-  async seal<Result>(
-    partition: string,
+  /**
+   * Seals with a data key, at once when it is there.
+   *
+   * @param kind what the key is for: keys of envelopes and of rows are never the same
+   */
+  seal<Result>(
+    kind: string,
     use: Use,
-    options: CallOptions,
+    options: LeaseOptions,
     seal: (key: SealingKey) => Result,
-  ): Promise<Result> {
-    const lease = await this.cache.seal(partition, use, (call) => this.keyring.generate(call), options)
-    try {
-      return seal(lease.value)
-    } finally {
-      lease.release()
-    }
+  ): Result | Promise<Result> {
+    const lease = this.cache.seal(kind, use, this.#generate, options)
+    return lease instanceof Promise ? lease.then((each) => using(each, seal)) : using(lease, seal)
   }
 
+  readonly #generate = (call: CallOptions): Promise<SealingKey> => this.keyring.generate(call)
+
   /**
-   * Opens with the first allowed key that fits.
+   * Opens with the first allowed key that fits, at once when it is there.
    *
    * @param attempt opens with a key, or says `undefined` when the data is not committed to it; what it throws is final
    * @throws {KeyNotAllowed} when no entry names a key of this program
    * @throws {DecryptionFailed} when no key fits; it lists the tries
    * @throws {KMSError} when a key could not be asked and no other fitted
    */
-  async open<Result>(
+  open<Result>(
     header: Header,
-    options: CallOptions,
+    options: LeaseOptions,
     attempt: (dek: DataKey) => Result | undefined,
+  ): Result | Promise<Result> {
+    const known = this.keyring.allowed(header.keys)
+    const [first] = known
+    if (!first) return this.#openAny(header, options, attempt)
+    const lease = this.#lease(first, header.dekID, options)
+    if (lease instanceof Promise) return this.#openAny(header, options, attempt, known, lease)
+    const result = using(lease, attempt)
+    if (result !== undefined) return result
+    return this.#openAny(header, options, attempt, known.slice(1), undefined, [tryOf(first.entry, undefined)])
+  }
+
+  /**
+   * @param known the keys to try, where that is known
+   * @param begun the lease of the first, where it was asked for already
+   * @param tries those that did not fit
+   */
+  async #openAny<Result>(
+    header: Header,
+    options: LeaseOptions,
+    attempt: (dek: DataKey) => Result | undefined,
+    known?: readonly AllowedEntry[],
+    begun?: Promise<Lease<DataKey>>,
+    tries: Try[] = [],
   ): Promise<Result> {
-    const tries: Try[] = []
     const unasked: unknown[] = []
-    for (const allowed of await this.#allowed(header, options)) {
-      const lease = await this.#lease(allowed, header.dekID, options).catch((error: unknown) => {
+    let asked = begun
+    for (const allowed of known ?? (await this.#allowed(header, options))) {
+      let lease: Lease<DataKey>
+      try {
+        lease = await (asked ?? this.#lease(allowed, header.dekID, options))
+      } catch (error) {
         // The caller's own abort ends it all; a key that fails gives way to the next.
         options.signal?.throwIfAborted()
         tries.push(tryOf(allowed.entry, error))
         if (!(error instanceof DecryptionFailed)) unasked.push(error)
-      })
-      if (!lease) continue
-      try {
-        const result = attempt(lease.value)
-        if (result !== undefined) return result
-        tries.push(tryOf(allowed.entry, undefined))
+        continue
       } finally {
-        lease.release()
+        asked = undefined
       }
+      const result = using(lease, attempt)
+      if (result !== undefined) return result
+      tries.push(tryOf(allowed.entry, undefined))
     }
     throw lastError(unasked, tries)
   }
@@ -173,7 +199,7 @@ export class DataKeys {
     const id = `bare/${keyID.length}/${keyID}/${latin1(own)}`
     const load = async (call: CallOptions): Promise<DataKey> =>
       new DataKey(NO_DEK_ID, await this.keyring.unwrapRecorded(own, keyID, undefined, call))
-    const lease = await this.cache.open(id, load, options)
+    const lease = await this.cache.open(id, load, options, { keyID })
     try {
       return await use(lease.value)
     } finally {
@@ -301,7 +327,7 @@ export class DataKeys {
     return await this.unwrap({ ciphertext: own, keyID, version }, dekID, options)
   }
 
-  async #allowed({ keys }: Header, options: CallOptions): Promise<AllowedEntry[]> {
+  async #allowed({ keys }: Header, options: CallOptions): Promise<readonly AllowedEntry[]> {
     const known = this.keyring.allowed(keys)
     if (known.length > 0) return known
     // An alias may have moved since it was resolved, and is asked at most once in its age; another program may have rotated.
@@ -323,15 +349,44 @@ export class DataKeys {
     )
   }
 
-  async #lease(allowed: AllowedEntry, dekID: Uint8Array, options: CallOptions): Promise<Lease<DataKey>> {
+  #lease(allowed: AllowedEntry, dekID: Uint8Array, options: LeaseOptions): Lease<DataKey> | Promise<Lease<DataKey>> {
+    const load = async (call: CallOptions): Promise<DataKey> =>
+      new DataKey(dekID, await this.keyring.unwrap(allowed, dekID, call))
+    const { id, kek } = this.#placeOf(allowed, dekID)
+    try {
+      return this.cache.open(id, load, options, kek)
+    } catch (error) {
+      return Promise.reject(error)
+    }
+  }
+
+  // A header that is read again is the same object, and so are the entries that are allowed of it: their place is made up once.
+  readonly #places = new WeakMap<AllowedEntry, Place>()
+
+  #placeOf(allowed: AllowedEntry, dekID: Uint8Array): Place {
+    const known = this.#places.get(allowed)
+    if (known?.dekID === dekID) return known
     const { provider, ref, version, wrapped } = allowed.entry
     // Everything that the answer depends on; lengths keep the parts apart.
     const id = `${provider}/${version}/${hex(dekID)}/${ref.length}/${ref}/${allowed.contextID.length}/${allowed.contextID}/${latin1(wrapped)}`
-    return await this.cache.open(
-      id,
-      async (call) => new DataKey(dekID, await this.keyring.unwrap(allowed, dekID, call)),
-      options,
-    )
+    const place = { dekID, id, kek: { keyID: allowed.keyID, provider: allowed.kms.provider } }
+    this.#places.set(allowed, place)
+    return place
+  }
+}
+
+/** Where a stored data key is kept. */
+interface Place {
+  readonly dekID: Uint8Array
+  readonly id: string
+  readonly kek: { readonly keyID: string; readonly provider: string }
+}
+
+function using<Value, Result>(lease: Lease<Value>, use: (value: Value) => Result): Result {
+  try {
+    return use(lease.value)
+  } finally {
+    lease.release()
   }
 }
 

@@ -3,18 +3,10 @@
  *
  * @module
  */
-import { abytes, concat, copyOf, equal, fromHex, hex, wipe } from "../bytes.ts"
+import { abytes, concat, copyOf, equal, fromHex, wipe } from "../bytes.ts"
 import { isCommittedTo, openMessage, sealMessage } from "../cipher/cobblestone.ts"
 import { type Context, encodeContext } from "../cipher/context.ts"
-import {
-  bodyContext,
-  encodeHeader,
-  type Header,
-  type ParsedEnvelope,
-  parseEnvelope,
-  parseHeader,
-  providerOf,
-} from "../cipher/envelope.ts"
+import { bodyContext, encodeHeader, type Header, type ParsedEnvelope, parseEnvelope } from "../cipher/envelope.ts"
 import type { CallOptions } from "../contracts.ts"
 import { DecryptionFailed, KeyNotAllowed, type Try } from "../errors.ts"
 import type { DataKeys } from "./data-keys.ts"
@@ -22,34 +14,18 @@ import { type DataKey, DEK_LENGTH, type SealingKey, withDataKey } from "./dek.ts
 
 const NO_PAIRS = 2
 
-/** What {@link openEnvelope} takes beside the bytes and the context. */
-export interface OpenOptions extends CallOptions {
+/** What `seal` takes beside the bytes and the context. */
+export interface SealOptions extends CallOptions {
+  /** Data keys of one partition never serve another: the tenant, say. Nothing of it is stored. @default {""} */
+  readonly partition?: string
+}
+
+/** What `open` takes beside the bytes and the context. */
+export interface OpenOptions extends SealOptions {
   /** The data key of an envelope that holds none, 32 bytes. */
   readonly dek?: Uint8Array
   /** The id of that data key, 32 hex digits. */
   readonly dekID?: string
-}
-
-/** One key of an envelope. */
-export interface InspectedKey {
-  readonly provider: string
-  readonly keyID: string
-  readonly version: number
-  /** Bytes of the wrapped key. */
-  readonly wrappedBytes: number
-}
-
-/** What an envelope tells without a key. Nothing of it is authenticated. */
-export interface Inspection {
-  readonly version: 2
-  readonly suite: "Cobblestone-256"
-  /** 32 hex digits. */
-  readonly dekID: string
-  /** Whether a context must be given to open it. */
-  readonly hasContext: boolean
-  readonly keys: readonly InspectedKey[]
-  /** Bytes of the body; 0 in a row's `dek_encrypted`. */
-  readonly bodyBytes: number
 }
 
 /** What trying one key of an envelope gave. */
@@ -71,33 +47,36 @@ export function sealWith(
   return sealMessage(dek.messages, binding, plaintext, key.header(hasContext), salt)
 }
 
-/** Seals a value into an envelope. @internal */
+/** Seals a value into an envelope: at once, when the key is there. @internal */
 export function sealEnvelope(
   dataKeys: DataKeys,
   plaintext: Uint8Array,
   context: Context | undefined,
-  options: CallOptions = {},
-): Promise<Uint8Array> {
+  options: SealOptions = {},
+): Uint8Array | Promise<Uint8Array> {
   abytes(plaintext, undefined, "plaintext")
   const encoded = encodeContext(context)
+  let own = plaintext
+  const sealed = dataKeys.seal("envelope", { messages: 1, bytes: plaintext.length }, options, (key) =>
+    sealWith(key, own, encoded),
+  )
+  if (!(sealed instanceof Promise)) return sealed
   // The caller may change its bytes while the KMS is asked.
-  const own = copyOf(plaintext)
-  return dataKeys
-    .seal("envelope", { messages: 1, bytes: own.length }, options, (key) => sealWith(key, own, encoded))
-    .finally(() => wipe(own))
+  own = copyOf(plaintext)
+  return sealed.finally(() => wipe(own))
 }
 
-/** Opens an envelope. @internal */
-export async function openEnvelope(
+/** Opens an envelope: at once, when the key is there. @internal */
+export function openEnvelope(
   dataKeys: DataKeys,
   envelope: Uint8Array,
   context: Context | undefined,
   options: OpenOptions = {},
-): Promise<Uint8Array> {
+): Uint8Array | Promise<Uint8Array> {
   abytes(envelope, undefined, "envelope")
   const { parsed, binding } = prepare(envelope, context)
   const attempt = (dek: DataKey): Uint8Array | undefined => openMessage(dek.messages, binding, parsed.body)
-  if (options.dek === undefined) return await dataKeys.open(parsed, options, attempt)
+  if (options.dek === undefined) return dataKeys.open(parsed, options, attempt)
   const plaintext = withDataKey(parsed.dekID, supplied(parsed, options.dek, options.dekID ?? ""), attempt)
   if (plaintext === undefined) throw new DecryptionFailed()
   return plaintext
@@ -112,7 +91,10 @@ function supplied({ dekID }: Header, dek: Uint8Array, id: string): Uint8Array {
 }
 
 // Everything that can be refused without asking anybody is refused here.
-function prepare(envelope: Uint8Array, context: Context | undefined): { parsed: ParsedEnvelope; binding: Uint8Array } {
+function prepare(
+  envelope: Uint8Array,
+  context: Context | undefined,
+): { parsed: ParsedEnvelope; binding: Uint8Array[] } {
   const encoded = encodeContext(context)
   const parsed = parseEnvelope(envelope)
   if (parsed.hasContext !== encoded.length > NO_PAIRS) throw new DecryptionFailed()
@@ -148,23 +130,4 @@ export async function verifyEnvelope(
   abytes(envelope, undefined, "envelope")
   const { parsed, binding } = prepare(envelope, context)
   return await dataKeys.tryEach(parsed, options, (dek) => openMessage(dek.messages, binding, parsed.body) !== undefined)
-}
-
-/** What an envelope, or a row's `dek_encrypted`, tells without a key. */
-export function inspectEnvelope(envelope: Uint8Array): Inspection {
-  abytes(envelope, undefined, "envelope")
-  const { dekID, hasContext, keys, body } = parseHeader(envelope)
-  return {
-    version: 2,
-    suite: "Cobblestone-256",
-    dekID: hex(dekID),
-    hasContext,
-    keys: keys.map((entry) => ({
-      provider: providerOf(entry).name,
-      keyID: providerOf(entry).keyID,
-      version: entry.version,
-      wrappedBytes: entry.wrapped.length,
-    })),
-    bodyBytes: body.length,
-  }
 }

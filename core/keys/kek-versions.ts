@@ -34,6 +34,7 @@ export class KEKVersions {
   /** When the KMS refused an old key: whoever makes this program read often does not make it ask often. */
   readonly #refusedAt = new Map<string, number>()
   #known: readonly KEKVersion[] = []
+  #keyIDs: { readonly of: readonly KEKVersion[]; readonly are: readonly string[] } = { of: this.#known, are: [] }
   #readAt = Number.NEGATIVE_INFINITY
   #reading: Flight<void> | undefined
   /** Told when another version is current than before. */
@@ -45,8 +46,11 @@ export class KEKVersions {
 
   /** Every key, resolved: the current one first, then the newest. */
   get keyIDs(): readonly string[] {
-    const newestFirst = this.#known.toReversed().toSorted((a, b) => Number(a.deprecated) - Number(b.deprecated))
-    return [...new Set(newestFirst.map(({ keyID }) => keyID))]
+    if (this.#keyIDs.of !== this.#known) {
+      const newestFirst = this.#known.toReversed().toSorted((a, b) => Number(a.deprecated) - Number(b.deprecated))
+      this.#keyIDs = { of: this.#known, are: [...new Set(newestFirst.map(({ keyID }) => keyID))] }
+    }
+    return this.#keyIDs.are
   }
 
   /** The version that wraps now. @throws {KeyRotationRequired} when every version is deprecated */
@@ -107,10 +111,14 @@ export class KEKVersions {
     const forget = (): void => {
       if (this.#reading === flight) this.#reading = undefined
     }
-    const start = (call: AbortSignal): Promise<void> => this.#load({ signal: call }).finally(forget)
-    const flight: Flight<void> = this.#reading ?? new Flight(start, forget, () => {})
+    const start = (call: AbortController): Promise<void> => this.#load({ signal: call.signal }).finally(forget)
+    const flight: Flight<void> =
+      this.#reading ?? new Flight(start, { abandon: forget, end: () => {}, inBackground: false })
     this.#reading = flight
-    await flight.join(() => undefined, signal)
+    const fail = (error: unknown): never => {
+      throw error
+    }
+    await flight.join(() => undefined, fail, signal)
   }
 
   /** Records a key as the next version. */

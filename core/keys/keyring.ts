@@ -38,6 +38,8 @@ export function kmsContext(dekID: Uint8Array, fixed: Context): Context {
   return { ...fixed, purpose: "encx.v2.dek", dek_id: hex(dekID) }
 }
 
+const keyIDsOf = ({ versions, keyIDs }: Ring): readonly string[] => versions?.keyIDs ?? keyIDs
+
 interface Ring extends KEK {
   /** The KMS context's own pairs as a string that equal ones share. */
   readonly contextID: string
@@ -235,15 +237,30 @@ export class Keyring {
   }
 
   /** The entries that this program may open, in the order in which it configured their keys. */
-  allowed(keys: readonly KeyEntry[]): AllowedEntry[] {
-    const found = this.#keks.flatMap(({ kms, versions, keyIDs, kmsContext, contextID }) =>
-      (versions?.keyIDs ?? keyIDs).flatMap((keyID) => {
+  allowed(keys: readonly KeyEntry[]): readonly AllowedEntry[] {
+    const known = this.#allowed.get(keys)
+    if (known && this.#keks.every((kek, i) => known.keyIDs[i] === keyIDsOf(kek))) return known.entries
+    const entries = this.#findAllowed(keys)
+    this.#allowed.set(keys, { keyIDs: this.#keks.map(keyIDsOf), entries })
+    return entries
+  }
+
+  // Of keys that are asked about again: whenever an alias resolves or a database is read, the list of its ids is another.
+  readonly #allowed = new WeakMap<
+    readonly KeyEntry[],
+    { readonly keyIDs: readonly (readonly string[])[]; readonly entries: readonly AllowedEntry[] }
+  >()
+
+  #findAllowed(keys: readonly KeyEntry[]): AllowedEntry[] {
+    const found = this.#keks.flatMap((kek) => {
+      const { kms, kmsContext, contextID } = kek
+      return keyIDsOf(kek).flatMap((keyID) => {
         const name = keyName(kms.provider, keyID)
         return keys
           .filter((entry) => entry.provider === name.provider && isSameKey(kms, providerOf(entry).keyID, keyID))
           .map((entry) => ({ entry, kms, keyID, kmsContext, contextID }))
-      }),
-    )
+      })
+    })
     // A key may be named twice, as the present one and as retired; it is asked once for each context. Copies of a key in several
     // regions are all asked: any of them may be out of reach.
     const same = (a: AllowedEntry, b: AllowedEntry): boolean =>

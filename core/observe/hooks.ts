@@ -98,7 +98,8 @@ export function metricsHook(collector: MetricsCollector): ObservabilityHook {
 // --- Logs ---
 
 /**
- * A hook that logs: operations at `debug`, failed ones at `error` with their code, what changes a key at `info`. `withLogger` has
+ * A hook that logs: operations at `debug`, failed ones at `error` with their code, what changes a key at `info`, a data key
+ * that is used past its age at `warn`. `withLogger` has
  * it already.
  *
  * @example Log lines as JSON
@@ -133,8 +134,9 @@ export function loggingHook(logger: Logger = console): ObservabilityHook {
 
     onKeyOperation(operation, alias, version, metadata) {
       const fields = { operation, key_alias: alias, key_version: String(version), ...metadata }
-      // Every alias is resolved every few minutes; what changes a key is rare.
+      // Every alias is resolved every few minutes; what changes a key is rare; a key that is used past its age is no good sign.
       if (operation === "resolve") logger.debug("Key operation", fields)
+      else if (operation === "stale") logger.warn("Key operation", fields)
       else logger.info("Key operation", fields)
     },
   }

@@ -12,11 +12,16 @@ import { errorCode, formatMs, isAbort, loggingHook, metricsHook } from "./hooks.
 /** Which kind of service a call asks: the middle of its metrics' names. @internal */
 export type ServiceKind = "kms" | "secrets" | "database"
 
-/** The counters of a cache, as they are now: they only grow. @internal */
+/** The counters of a cache, as they are now: all but the size only grow. @internal */
 export interface CacheCounters {
   readonly hits: number
   readonly misses: number
   readonly coalesced: number
+  readonly stale: number
+  readonly refreshes: number
+  readonly refreshFailures: number
+  readonly negative: number
+  readonly size: number
   readonly evictions: Readonly<Record<string, number>>
 }
 
@@ -32,11 +37,17 @@ const TYPES: Readonly<Record<string, string>> = Object.assign(Object.create(null
   getKMSKeyIDForVersion: "key",
   encryptData: "encryption",
   seal: "encryption",
+  encryptStream: "encryption",
+  sealFile: "encryption",
+  sealedSize: "encryption",
   sealRecord: "encryption",
   sealRecords: "encryption",
   updateRecord: "encryption",
   decryptData: "decryption",
   open: "decryption",
+  decryptStream: "decryption",
+  openFile: "decryption",
+  openRange: "decryption",
   openRecord: "decryption",
   openMatches: "decryption",
   verify: "decryption",
@@ -221,35 +232,45 @@ export class Observer {
 
   // --- The cache and the end ---
 
+  /** A data key seals though it is too old, because the KMS cannot be asked for another. */
+  staleKey(version: number, byMs: number): void {
+    this.key("stale", this.#alias ?? "", version, { past_age_ms: formatMs(byMs) })
+  }
+
+  /** Somebody waited for a data key. */
+  waitedForKey(milliseconds: number): void {
+    this.#metrics?.recordTiming("encx.cache.wait", milliseconds, NOTHING)
+  }
+
   /**
    * Reports what a cache counted, with every operation that ends.
    *
    * @param counters the cache's own, which it goes on counting with
    */
-  watchCache(counters: CacheCounters, size: () => number): void {
+  watchCache(counters: CacheCounters): void {
     const metrics = this.#metrics
     if (!metrics) return
-    const told = { hits: 0, misses: 0, coalesced: 0, size: -1 }
+    const told = new Map<string, number>()
+    let size = -1
     const evicted = new Map(
       Object.keys(counters.evictions).map((reason) => [reason, { tags: Object.freeze({ reason }), told: 0 }]),
     )
     this.#reportCache = () => {
-      for (const name of ["hits", "misses", "coalesced"] as const) {
-        const more = counters[name] - told[name]
+      for (const [name, metric] of COUNTED) {
+        const more = counters[name] - (told.get(name) ?? 0)
         if (more === 0) continue
-        told[name] += more
-        metrics.incrementCounterBy(CACHE[name], more, NOTHING)
+        told.set(name, counters[name])
+        metrics.incrementCounterBy(metric, more, NOTHING)
       }
       for (const [reason, each] of evicted) {
         const more = (counters.evictions[reason] ?? 0) - each.told
         if (more === 0) continue
         each.told += more
-        metrics.incrementCounterBy(CACHE.evictions, more, each.tags)
+        metrics.incrementCounterBy("encx.cache.evictions", more, each.tags)
       }
-      const now = size()
-      if (now === told.size) return
-      told.size = now
-      metrics.setGauge(CACHE.size, now, NOTHING)
+      if (counters.size === size) return
+      size = counters.size
+      metrics.setGauge("encx.cache.size", size, NOTHING)
     }
   }
 
@@ -269,13 +290,15 @@ export class Observer {
 
 const NOTHING: Tags = Object.freeze({})
 
-const CACHE = {
-  hits: "encx.cache.hits",
-  misses: "encx.cache.misses",
-  coalesced: "encx.cache.coalesced",
-  evictions: "encx.cache.evictions",
-  size: "encx.cache.size",
-} as const
+const COUNTED = [
+  ["hits", "encx.cache.hits"],
+  ["misses", "encx.cache.misses"],
+  ["coalesced", "encx.cache.coalesced"],
+  ["stale", "encx.cache.stale"],
+  ["refreshes", "encx.cache.refreshes"],
+  ["refreshFailures", "encx.cache.refresh_failures"],
+  ["negative", "encx.cache.negative"],
+] as const
 
 const namesOf = <Kind extends ServiceKind>(service: Kind) =>
   ({

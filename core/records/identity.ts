@@ -18,6 +18,7 @@ export interface RowIdentity {
   readonly tenant?: string | undefined
 }
 
+const LABEL = labelled("encx.v2.row", Uint8Array.of(SUITE))
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i
 
 /**
@@ -47,18 +48,19 @@ export function boundName(name: unknown, what: string): string {
 
 /** The context of a value: exactly the keys table, column, row and tenant, of those that are there. */
 export function columnContext({ table, row, tenant }: RowIdentity, column: string): Context {
-  return {
-    table: boundName(table, "table"),
+  const context: Record<string, string> = {
     column: boundName(column, "column"),
-    ...(row === undefined ? {} : { row: canonicalRow(row) }),
-    ...(tenant === undefined ? {} : { tenant: boundName(tenant, "tenant") }),
+    table: boundName(table, "table"),
   }
+  if (row !== undefined) context.row = canonicalRow(row)
+  if (tenant !== undefined) context.tenant = boundName(tenant, "tenant")
+  return context
 }
 
-/** The Cobblestone context of a column's bytes. */
-export function columnBinding(dekID: Uint8Array, context: Context): Uint8Array {
+/** The Cobblestone context of a column's bytes, in parts. */
+export function columnBinding(dekID: Uint8Array, context: Context): Uint8Array[] {
   const encoded = encodeContext(context)
-  return labelled("encx.v2.row", Uint8Array.of(SUITE), dekID, u32(encoded.length), encoded)
+  return [LABEL, dekID, u32(encoded.length), encoded]
 }
 
 /** A UUIDv7 (RFC 9562 §5.7): milliseconds, then random bits. */

@@ -20,15 +20,7 @@ import {
   storedColumn,
   type Values,
 } from "./row.ts"
-import {
-  DEK_COLUMN,
-  encryptedColumn,
-  hashColumn,
-  plainFields,
-  type SealedFieldSpec,
-  sealedFields,
-  VERSION_COLUMN,
-} from "./schema.ts"
+import { DEK_COLUMN, hashColumn, plainFields, type SealedFieldSpec, sealedFields, VERSION_COLUMN } from "./schema.ts"
 import type { AnySchema } from "./types.ts"
 import { decodeValue } from "./value.ts"
 
@@ -45,7 +37,7 @@ export async function openRecord(
   if (fields.length === 0) return plain
   const header = rowKeyOf(row)
   const stored = fields.map((field) => ({ field, column: storedField(field, row) }))
-  const opened = await tools.dataKeys.open(header, options, (dek) => {
+  const opened = await tools.dataKeys.open(header, { ...options, partition: identity.tenant }, (dek) => {
     const values: Row = {}
     for (const { field, column } of stored) {
       if (column === null) {
@@ -100,15 +92,13 @@ export async function rewrapRecords(
   return names.map((name) => ({ ...wraps.get(name) }))
 }
 
-function storedField({ name, nullable, sealNull }: SealedFieldSpec, row: Values): Uint8Array | null {
-  const column = storedColumn(row, encryptedColumn(name))
+function storedField({ column: name, nullable, sealNull }: SealedFieldSpec, row: Values): Uint8Array | null {
+  const column = storedColumn(row, name)
   if (column === null) {
     if (nullable && !sealNull) return null
-    throw new InvalidFormat(
-      `Cannot read a row: the column "${encryptedColumn(name)}" is NULL, and the schema says it cannot be`,
-    )
+    throw new InvalidFormat(`Cannot read a row: the column "${name}" is NULL, and the schema says it cannot be`)
   }
-  checkColumn(column, encryptedColumn(name))
+  checkColumn(column, name)
   return column
 }
 

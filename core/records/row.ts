@@ -14,7 +14,7 @@ import type { DataKeys } from "../keys/data-keys.ts"
 import type { DataKey } from "../keys/dek.ts"
 import { checkColumn, isColumnOf } from "./column.ts"
 import { boundName, canonicalRow, columnContext, type RowIdentity } from "./identity.ts"
-import { DEK_COLUMN, encryptedColumn, RECORD_ID, sealedFields } from "./schema.ts"
+import { DEK_COLUMN, RECORD_ID, sealedFields } from "./schema.ts"
 import type { AnySchema } from "./types.ts"
 
 /** What records need of a program. */
@@ -86,18 +86,20 @@ export function withRowKey<Result>(
   identity: RowIdentity,
   options: CallOptions,
   use: (dek: DataKey) => Result | undefined,
-): Promise<Result> {
+): Result | Promise<Result> {
   const header = rowKeyOf(row)
   const fits = fitsRow(schema, row, identity)
-  return tools.dataKeys.open(header, options, (dek) => (fits(dek) ? use(dek) : undefined))
+  return tools.dataKeys.open(header, { ...options, partition: identity.tenant }, (dek) =>
+    fits(dek) ? use(dek) : undefined,
+  )
 }
 
 /** Whether a key is the row's: every sealed column that is there is committed to it: a wrap that was planted opens none of them. */
 export function fitsRow(schema: AnySchema, row: Values, identity: RowIdentity): (dek: DataKey) => boolean {
   const sealed = sealedFields(schema).flatMap((field) => {
-    const column = field.encrypted ? storedColumn(row, encryptedColumn(field.name)) : null
+    const column = field.encrypted ? storedColumn(row, field.column) : null
     if (column === null) return []
-    checkColumn(column, encryptedColumn(field.name))
+    checkColumn(column, field.column)
     return [{ name: field.name, column }]
   })
   return (dek) => sealed.every(({ name, column }) => isColumnOf(dek, columnContext(identity, name), column))

@@ -6,7 +6,7 @@
 import { copyOf, wipe } from "../bytes.ts"
 import type { CallOptions } from "../contracts.ts"
 import { EncryptionFailed, InvalidInput } from "../errors.ts"
-import { hashable } from "../hash/password.ts"
+import { hashable } from "../hash/hashable.ts"
 import type { DataKey } from "../keys/dek.ts"
 import { sealColumn } from "./column.ts"
 import { blindIndex } from "./find.ts"
@@ -14,9 +14,7 @@ import { columnContext, type RowIdentity, uuidv7 } from "./identity.ts"
 import { identityOf, inBatches, type RecordTools, type Row, stateOf, type Values, withRowKey } from "./row.ts"
 import {
   DEK_COLUMN,
-  encryptedColumn,
   hashColumn,
-  indexColumn,
   inOrder,
   plainFields,
   RECORD_ID,
@@ -60,10 +58,11 @@ async function sealPrepared(
   options: CallOptions,
 ): Promise<Row> {
   try {
-    Object.assign(row, encoded.indexes, await hashFields(tools, identity, encoded, options))
+    Object.assign(row, encoded.indexes)
+    if (encoded.hashables.length > 0) Object.assign(row, await hashFields(tools, identity, encoded, options))
     if (sealedFields(schema).some(({ encrypted }) => encrypted)) {
       const use = { messages: 1, bytes: encoded.size }
-      await tools.dataKeys.seal(`row/${identity.tenant ?? ""}`, use, options, (key) => {
+      await tools.dataKeys.seal("row", use, { ...options, partition: identity.tenant }, (key) => {
         Object.assign(row, sealFields(key.dek, identity, encoded))
         row[DEK_COLUMN] = copyOf(key.header(false))
         row[VERSION_COLUMN] = key.kekVersion
@@ -127,7 +126,7 @@ export async function updateRecord(
 }
 
 interface Encoded {
-  readonly values: readonly { readonly name: string; readonly bytes: Uint8Array | null }[]
+  readonly values: readonly { readonly name: string; readonly column: string; readonly bytes: Uint8Array | null }[]
   /** What is hashed; bytes are copies. */
   readonly hashables: readonly { readonly name: string; readonly value: string | Uint8Array | null }[]
   readonly indexes: Row
@@ -147,27 +146,25 @@ function encodeFields(
   const values = fields
     .filter(({ encrypted }) => encrypted)
     .map((field) => {
-      const { name, type, nullable, sealNull } = field
+      const { name, column, type, nullable, sealNull } = field
       return sealing(name, () => {
         const value = fieldValue(field, object)
-        for (const index of field.indexes) {
-          indexes[indexColumn(name, index)] =
+        field.indexes.forEach((index, i) => {
+          indexes[field.indexColumns[i] as string] =
             value === null ? null : blindIndex(tools.indexRoot, identity, name, type, index, value)
-        }
-        if (value !== null || !nullable) return { name, bytes: encodeValue(type, value) }
-        return { name, bytes: sealNull ? SEALED_NULL.slice() : null }
+        })
+        if (value !== null || !nullable) return { name, column, bytes: encodeValue(type, value) }
+        return { name, column, bytes: sealNull ? SEALED_NULL.slice() : null }
       })
     })
   return { values, hashables, indexes, size: values.reduce((size, { bytes }) => size + (bytes?.length ?? 0), 0) }
 }
 
 function sealFields(dek: DataKey, identity: RowIdentity, { values }: Encoded): Row {
-  return Object.fromEntries(
-    values.map(({ name, bytes }) => [
-      encryptedColumn(name),
-      bytes && sealColumn(dek, columnContext(identity, name), bytes),
-    ]),
-  )
+  const columns: Row = {}
+  for (const { name, column, bytes } of values)
+    columns[column] = bytes && sealColumn(dek, columnContext(identity, name), bytes)
+  return columns
 }
 
 async function hashFields(

@@ -292,12 +292,39 @@ test("parseEnvelope() throws InvalidFormat and nothing else when bytes are any",
   assert.ok(accepted > 0)
 })
 
+test("parseHeader() tells a header from one that it has read, whatever bit is another, and keeps nothing of the caller's memory", () => {
+  const good = encodeHeader(header([key(), key(7)]))
+  const tell = (bytes: Uint8Array): string => {
+    const { dekID, hasContext, keys } = parseHeader(bytes)
+    return [
+      hex(dekID),
+      hasContext,
+      ...keys.map((each) => `${each.provider} ${each.ref} ${each.version} ${hex(each.wrapped)}`),
+    ].join()
+  }
+  const expected = tell(good)
+  for (let bit = 0; bit < good.length * 8; bit++) {
+    const other = good.with(bit >> 3, (good[bit >> 3] as number) ^ (1 << (bit & 7)))
+    assert.equal(tell(good), expected)
+    try {
+      assert.notEqual(tell(other), expected, `bit ${bit}`)
+    } catch (error) {
+      assert.ok(error instanceof InvalidFormat)
+    }
+    other.fill(0)
+  }
+  assert.equal(tell(good), expected)
+  assert.equal(parseHeader(concat(good, Uint8Array.of(1, 2))).body.length, 2)
+})
+
+const joined = (...args: Parameters<typeof bodyContext>): Uint8Array => concat(...bodyContext(...args))
+
 test("bodyContext() is the same when keys are, and another when anything else is", () => {
   const encoded = Uint8Array.of(0, 0)
   const expected = concat(ascii("encx.v2.data\0"), encodeHeader(header([])), u32(2), encoded)
-  assert.equal(hex(bodyContext(header([key(), key(7)]), encoded)), hex(expected))
-  assert.equal(hex(bodyContext(header([]), encoded)), hex(expected))
-  assert.notEqual(hex(bodyContext(header([], true), encoded)), hex(expected))
-  assert.notEqual(hex(bodyContext({ ...header([]), dekID: randomBytes(16) }, encoded)), hex(expected))
-  assert.notEqual(hex(bodyContext(header([]), Uint8Array.of(0, 0, 0))), hex(expected))
+  assert.equal(hex(joined(header([key(), key(7)]), encoded)), hex(expected))
+  assert.equal(hex(joined(header([]), encoded)), hex(expected))
+  assert.notEqual(hex(joined(header([], true), encoded)), hex(expected))
+  assert.notEqual(hex(joined({ ...header([]), dekID: randomBytes(16) }, encoded)), hex(expected))
+  assert.notEqual(hex(joined(header([]), Uint8Array.of(0, 0, 0))), hex(expected))
 })

@@ -20,7 +20,10 @@ export interface Given {
   readonly stdin?: Uint8Array | AsyncIterable<Uint8Array> | "silent"
   readonly env?: Readonly<Record<string, string>>
   readonly signal?: AbortSignal
+  /** Whether a person watches stderr. */
   readonly isTTY?: boolean
+  /** Whether stdout is a terminal. */
+  readonly isScreen?: boolean
 }
 
 /** A home with a key file, unless it is to be empty. */
@@ -80,10 +83,16 @@ export class Home {
 
   async encx(
     argv: readonly string[],
-    { stdin = new Uint8Array(0), env = {}, signal = new AbortController().signal, isTTY = false }: Given = {},
+    {
+      stdin = new Uint8Array(0),
+      env = {},
+      signal = new AbortController().signal,
+      isTTY = false,
+      isScreen = false,
+    }: Given = {},
   ): Promise<Ran> {
-    const out = new Collector()
-    const err = new Collector()
+    const out = new Collector(isScreen)
+    const err = new Collector(isTTY)
     const code = await run(argv, {
       stdin: stdin === "silent" ? SILENT_IO.stdin : stdin instanceof Uint8Array ? chunks(stdin) : stdin,
       stdout: out,
@@ -131,7 +140,12 @@ export const SILENT_IO: IO = {
 }
 
 class Collector {
+  readonly isTTY: boolean
   readonly #chunks: Uint8Array[] = []
+
+  constructor(isTTY: boolean) {
+    this.isTTY = isTTY
+  }
 
   write(chunk: string | Uint8Array, done?: (error?: Error | null) => void): boolean {
     this.#chunks.push(typeof chunk === "string" ? new TextEncoder().encode(chunk) : Uint8Array.from(chunk))
@@ -140,7 +154,7 @@ class Collector {
   }
 
   get bytes(): Uint8Array {
-    return Uint8Array.from(this.#chunks.flatMap((chunk) => [...chunk]))
+    return new Uint8Array(Buffer.concat(this.#chunks))
   }
 
   get text(): string {

@@ -1,7 +1,7 @@
 /** Runs the command in processes of its own, as a shell does. */
 import { type ChildProcess, spawn } from "node:child_process"
 import { once } from "node:events"
-import { chmodSync, mkdirSync } from "node:fs"
+import { chmodSync, mkdirSync, readFileSync } from "node:fs"
 import process from "node:process"
 import { fileURLToPath } from "node:url"
 import type { Home } from "./_encx.ts"
@@ -65,4 +65,21 @@ export async function outcome(child: ChildProcess): Promise<Outcome> {
   child.stderr?.on("data", (chunk) => (stderr += chunk))
   const [code] = (await once(child, "close")) as [number | null]
   return { code, stdout, stderr }
+}
+
+/** The most memory, in MiB, that a process has had; asked again and again until it ends. Linux alone tells. */
+export async function peakMiB(child: ChildProcess): Promise<number> {
+  let peak = 0
+  const look = (): void => {
+    try {
+      const [, kiB] = /^VmHWM:\s*(\d+) kB$/m.exec(readFileSync(`/proc/${child.pid}/status`, "utf8")) ?? []
+      peak = Math.max(peak, Number(kiB ?? 0) / 1024)
+    } catch {
+      // It has ended.
+    }
+  }
+  const timer = setInterval(look, 20)
+  await once(child, "close")
+  clearInterval(timer)
+  return peak
 }

@@ -8,6 +8,7 @@ import { CommandError, Interrupted } from "../../cli/_errors.ts"
 import { importCSV } from "../../cli/import.ts"
 import {
   type Crypto,
+  FileExists,
   type KeyManagementService,
   newCrypto,
   withBootstrap,
@@ -279,8 +280,7 @@ test("of many that import into one new database at once, one does, and the other
     assert.equal(winners.length, 1)
     for (const each of ended) {
       if (each.status === "fulfilled") continue
-      assert.ok(each.reason instanceof CommandError, String(each.reason))
-      assert.equal(each.reason.code, "FILE_EXISTS")
+      assert.ok(each.reason instanceof FileExists, String(each.reason))
     }
     const rows = home.sqlite("db.sqlite", (db) => db.prepare("select id from t").all())
     assert.deepEqual(

@@ -30,8 +30,9 @@ test("the commands of the README run as they stand there", {
       const verb = line.split(" ").slice(0, 2).join(" ")
       output[verb] = (output[verb] ?? "") + stdout
     }
-    const verbs = ["keys", "seal", "open", "import", "find", "inspect", "pepper", "doctor"]
+    const verbs = ["keys", "seal", "open", "cat", "import", "find", "inspect", "pepper", "doctor"]
     for (const verb of verbs) assert.ok(output[`encx ${verb}`], verb)
+    assert.equal(output["encx cat"], "%PDF-1.7")
     assert.match(output["encx import"] ?? "", /^Imported 1000 rows /)
     assert.match(output["encx find"] ?? "", /Person\.1@example\.org/)
     assert.match(output["encx keys"] ?? "", /Re-wrapped 1000 rows /)

@@ -16,6 +16,7 @@ const VERBS = [
   ["doctor"],
   ["seal"],
   ["open"],
+  ["cat"],
   ["inspect"],
   ["import"],
   ["find"],

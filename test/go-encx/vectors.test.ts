@@ -5,7 +5,8 @@ import { describe, it } from "node:test"
 import { ascii, concat, equal, fromBase64, fromHex, hex, utf8 } from "../../core/bytes.ts"
 import { decryptData, encryptWithNonce } from "../../core/cipher/aes-gcm.ts"
 import { DecryptionFailed, InvalidFormat } from "../../core/errors.ts"
-import { hashBasic, parseGoHash } from "../../core/go-encx/hash.ts"
+import { hashBasic } from "../../core/go-encx/basic-hash.ts"
+import { parseGoHash } from "../../core/go-encx/hash.ts"
 import { formatMetadata } from "../../core/go-encx/metadata.ts"
 import {
   decryptGoStream,

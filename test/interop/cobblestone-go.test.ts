@@ -113,8 +113,10 @@ test(
       const parsed = parseEnvelope(await crypto.seal(plaintext, context))
       const [{ wrapped, ref, version }] = parsed.keys as [KeyEntry]
       const dek = await crypto.decryptDEK({ ciphertext: wrapped, keyID: ref, version, dekID: hex(parsed.dekID) })
-      assert.ok((await open(dek, bodyContext(parsed, encodeContext(context)), parsed.body)) === hex(plaintext))
-      await refuses(dek, bodyContext(parsed, encodeContext({ tenant: "other" })), parsed.body)
+      assert.ok(
+        (await open(dek, concat(...bodyContext(parsed, encodeContext(context))), parsed.body)) === hex(plaintext),
+      )
+      await refuses(dek, concat(...bodyContext(parsed, encodeContext({ tenant: "other" }))), parsed.body)
     }
   },
 )

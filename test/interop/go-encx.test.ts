@@ -6,7 +6,7 @@ import fc from "fast-check"
 import { concat, equal, fromHex, hex, randomBytes } from "../../core/bytes.ts"
 import { decryptData, encryptData } from "../../core/cipher/aes-gcm.ts"
 import { DecryptionFailed, InvalidFormat } from "../../core/errors.ts"
-import { compareBasic, hashBasic } from "../../core/go-encx/hash.ts"
+import { compareBasic, hashBasic } from "../../core/go-encx/basic-hash.ts"
 import {
   decryptGoStream,
   deserializeValue,

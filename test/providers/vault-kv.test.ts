@@ -17,9 +17,8 @@ import {
 import { newCrypto, withBootstrap, withKEKAlias, withKMSService, withPepper } from "../../mod.ts"
 import { createRegistry } from "../../providers/registry.ts"
 import { type VaultFetch, type VaultKV, type VaultKVOptions, vaultKV } from "../../providers/vault-kv.ts"
-import { vaultTransit } from "../../providers/vault-transit.ts"
 import { lent } from "../_aws.ts"
-import { answerOf, dataOf, errorOf, newToken, recorder, shown } from "../_vault.ts"
+import { answerOf, dataOf, errorOf, newToken, recorder, secretsOf, shown, transitOf } from "../_vault.ts"
 import { needsServer, startVault, type Vault } from "../servers/index.ts"
 import { bytes32, listOf, race, rejectsWith } from "../suites/_assert.ts"
 import { secretManagementServiceSuite } from "../suites/secret-management-service.ts"
@@ -28,8 +27,7 @@ const textOf = (seed: number): string => Buffer.from(bytes32(seed)).toString("ba
 
 describe("vaultKV() over Vault", needsServer("vault"), () => {
   let vault: Vault
-  const secretsAt = (options: VaultKVOptions = {}): VaultKV =>
-    vaultKV({ address: vault.url, token: vault.token, environment: {}, ...options })
+  const secretsAt = (options: VaultKVOptions = {}): VaultKV => secretsOf(vault, options)
   /** An engine of its own, which is empty. */
   const newMount = async (options: object = { version: "2" }): Promise<string> => {
     const mount = `kv-${randomUUID()}`
@@ -65,7 +63,7 @@ describe("vaultKV() over Vault", needsServer("vault"), () => {
 
   it("defect 16: of two first starts at once one makes the pepper, and the other takes it", async () => {
     const mount = await newMount()
-    const kms = vaultTransit({ address: vault.url, token: vault.token, environment: {} })
+    const kms = transitOf(vault)
     await kms.createKey(mount)
     const start = async () => {
       const secrets = secretsAt({ mount })

@@ -8,19 +8,16 @@ import { setImmediate as turn } from "node:timers/promises"
 import { AccessDenied, AuthenticationFailed, KMSUnavailable } from "../../core/errors.ts"
 import { type VaultTransit, type VaultTransitOptions, vaultTransit } from "../../providers/vault-transit.ts"
 import { lent } from "../_aws.ts"
-import { answerOf, errorOf, newAppRole, newToken, type Recorder, recorder } from "../_vault.ts"
+import { answerOf, errorOf, KEY, newAppRole, newToken, type Recorder, recorder, TRANSIT, transitOf } from "../_vault.ts"
 import { needsServer, startVault, type Vault } from "../servers/index.ts"
 import { bytes32, listOf } from "../suites/_assert.ts"
 import { CONTEXT } from "../suites/_keys.ts"
 
-const KEY = { keys: { "1": 1 }, latest_version: 1, name: "app", type: "aes256-gcm96" }
-const PATHS = { "transit/keys/*": ["read"], "transit/encrypt/*": ["update"], "transit/decrypt/*": ["update"] }
 const auths = ({ calls }: Recorder): string[] => calls.filter((each) => each.includes(" auth/"))
 
 describe("tokens of Vault", needsServer("vault"), () => {
   let vault: Vault
-  const kmsAt = (options: VaultTransitOptions): VaultTransit =>
-    vaultTransit({ address: vault.url, environment: {}, ...options })
+  const kmsAt = (options: VaultTransitOptions): VaultTransit => transitOf(vault, options)
 
   before(async () => {
     vault = await startVault()
@@ -29,10 +26,10 @@ describe("tokens of Vault", needsServer("vault"), () => {
   after(() => vault.close())
 
   it("defect 24: a token is renewed before it ends, by one of many; one that can be renewed no more is followed by another", async () => {
-    const { roleID, secretID } = await newAppRole(vault, PATHS, { token_ttl: "90s", token_max_ttl: "100s" })
+    const { auth } = await newAppRole(vault, { token_ttl: "90s", token_max_ttl: "100s" })
     const asked = recorder()
     let now = 0
-    const kms = kmsAt({ fetch: asked.fetch, auth: { method: "approle", roleID, secretID }, clock: { now: () => now } })
+    const kms = kmsAt({ fetch: asked.fetch, auth, clock: { now: () => now } })
     const many = (): Promise<unknown> =>
       Promise.all(Array.from({ length: 10 }, () => kms.encryptDEK("app", bytes32(1), CONTEXT)))
     await many()
@@ -56,9 +53,8 @@ describe("tokens of Vault", needsServer("vault"), () => {
   })
 
   it("follows a token that was revoked meanwhile, and does not repeat a login that is refused", async () => {
-    const { roleID, secretID, role } = await newAppRole(vault, PATHS, { token_ttl: "1h" })
+    const { auth, secretID, role } = await newAppRole(vault, { token_ttl: "1h" })
     const asked = recorder()
-    const auth = { method: "approle", roleID, secretID } as const
     await lent(kmsAt({ fetch: asked.fetch, auth }), async (kms) => {
       await kms.encryptDEK("app", bytes32(1), CONTEXT)
       const token = asked.headers.at(-1)?.["X-Vault-Token"]
@@ -78,7 +74,7 @@ describe("tokens of Vault", needsServer("vault"), () => {
     await lent(kmsAt({ auth: { method: "approle", roleID: "nobody", secretID: "nothing" } }), async (kms) => {
       assert.ok((await errorOf(kms.getKeyID("app"))) instanceof AuthenticationFailed)
     })
-    await lent(kmsAt({ auth: { method: "approle", roleID, secretID, mount: "nowhere" } }), async (kms) => {
+    await lent(kmsAt({ auth: { ...auth, mount: "nowhere" } }), async (kms) => {
       const error = await errorOf(kms.getKeyID("app"))
       assert.ok(error instanceof AuthenticationFailed, String(error))
       assert.match(error.hint ?? "", /the method is mounted there/)
@@ -86,7 +82,7 @@ describe("tokens of Vault", needsServer("vault"), () => {
   })
 
   it("renews a token that it was given, and leaves it to its owner", async () => {
-    const token = await newToken(vault, PATHS, { ttl: "60s", renewable: true })
+    const token = await newToken(vault, TRANSIT, { ttl: "60s", renewable: true })
     const asked = recorder()
     let now = 0
     await lent(kmsAt({ fetch: asked.fetch, token, clock: { now: () => now } }), async (kms) => {
@@ -96,7 +92,7 @@ describe("tokens of Vault", needsServer("vault"), () => {
       assert.deepEqual(auths(asked), ["GET auth/token/lookup-self", "POST auth/token/renew-self"])
     })
     assert.equal((await vault.ask("GET", "auth/token/lookup-self", undefined, { "x-vault-token": token })).status, 200)
-    const fixed = await newToken(vault, PATHS, { ttl: "60s", renewable: false })
+    const fixed = await newToken(vault, TRANSIT, { ttl: "60s", renewable: false })
     asked.calls.length = 0
     await lent(kmsAt({ fetch: asked.fetch, token: fixed, clock: { now: () => now } }), async (kms) => {
       await kms.getKeyID("app")
@@ -110,7 +106,7 @@ describe("tokens of Vault", needsServer("vault"), () => {
   })
 
   it("uses a token that may not look itself up", async () => {
-    const token = await newToken(vault, PATHS, { no_default_policy: true })
+    const token = await newToken(vault, TRANSIT, { no_default_policy: true })
     await lent(kmsAt({ token }), async (kms) => {
       await kms.encryptDEK("app", bytes32(1), CONTEXT)
       const found = (await listOf(kms.diagnose("app"))).find(({ check }) => check === "token")
@@ -119,7 +115,7 @@ describe("tokens of Vault", needsServer("vault"), () => {
   })
 
   it("asks a function for a token, and again when that token is refused", async () => {
-    const given = [await newToken(vault, PATHS), await newToken(vault, PATHS)]
+    const given = [await newToken(vault, TRANSIT), await newToken(vault, TRANSIT)]
     const [first] = given
     let times = 0
     await lent(kmsAt({ token: async () => given[times++] ?? "" }), async (kms) => {
@@ -134,30 +130,27 @@ describe("tokens of Vault", needsServer("vault"), () => {
   })
 
   it("uses tokens that may be used so many times, and batch tokens, which have no end but their own", async () => {
-    const few = await newAppRole(vault, PATHS, { token_ttl: "1h", token_num_uses: 2 })
+    const few = await newAppRole(vault, { token_ttl: "1h", token_num_uses: 2 })
     const asked = recorder()
-    await lent(kmsAt({ fetch: asked.fetch, auth: { method: "approle", ...few } }), async (kms) => {
+    await lent(kmsAt({ fetch: asked.fetch, auth: few.auth }), async (kms) => {
       for (let i = 0; i < 5; i++) await kms.getKeyID("app")
       assert.equal(auths(asked).length, 3)
     })
-    const batch = await newAppRole(vault, PATHS, { token_ttl: "60s", token_type: "batch" })
+    const batch = await newAppRole(vault, { token_ttl: "60s", token_type: "batch" })
     asked.calls.length = 0
     let now = 0
-    await lent(
-      kmsAt({ fetch: asked.fetch, auth: { method: "approle", ...batch }, clock: { now: () => now } }),
-      async (kms) => {
-        await kms.getKeyID("app")
-        now = 45_000
-        await kms.getKeyID("app")
-      },
-    )
+    await lent(kmsAt({ fetch: asked.fetch, auth: batch.auth, clock: { now: () => now } }), async (kms) => {
+      await kms.getKeyID("app")
+      now = 45_000
+      await kms.getKeyID("app")
+    })
     assert.deepEqual(auths(asked), ["POST auth/approle/login", "POST auth/approle/login"])
   })
 
   it("one caller who leaves does not take the login from the others", async () => {
-    const { roleID, secretID } = await newAppRole(vault, PATHS)
+    const { auth } = await newAppRole(vault)
     const asked = recorder()
-    await lent(kmsAt({ fetch: asked.fetch, auth: { method: "approle", roleID, secretID } }), async (kms) => {
+    await lent(kmsAt({ fetch: asked.fetch, auth }), async (kms) => {
       const [controller, reason] = [new AbortController(), new Error("left")]
       const [left, stayed] = await Promise.allSettled([
         kms.getKeyID("app", { signal: controller.signal }),
@@ -171,7 +164,7 @@ describe("tokens of Vault", needsServer("vault"), () => {
   })
 
   it("goes on with a token that holds while the server cannot renew it", async () => {
-    const { roleID, secretID } = await newAppRole(vault, PATHS, { token_ttl: "60s" })
+    const { auth } = await newAppRole(vault, { token_ttl: "60s" })
     let now = 0
     let fails = false
     const asked = recorder(async (url, init) =>
@@ -179,7 +172,6 @@ describe("tokens of Vault", needsServer("vault"), () => {
         ? answerOf(503, { errors: ["Vault is sealed"] })
         : ((await globalThis.fetch(url, init)) as never),
     )
-    const auth = { method: "approle", roleID, secretID } as const
     await lent(kmsAt({ fetch: asked.fetch, auth, attempts: 1, clock: { now: () => now } }), async (kms) => {
       await kms.getKeyID("app")
       ;[now, fails] = [45_000, true]
@@ -195,10 +187,9 @@ describe("tokens of Vault", needsServer("vault"), () => {
 
   it("keeps a token that holds when a denial makes it doubtful, or it cannot be renewed, and no login gives another", async () => {
     const used = { token_no_default_policy: true, token_ttl: "60s", secret_id_num_uses: 1 }
-    const { roleID, secretID } = await newAppRole(vault, PATHS, used)
+    const { auth } = await newAppRole(vault, used)
     const asked = recorder()
     let now = 0
-    const auth = { method: "approle", roleID, secretID } as const
     await lent(kmsAt({ fetch: asked.fetch, auth, clock: { now: () => now } }), async (kms) => {
       await kms.encryptDEK("app", bytes32(1), CONTEXT)
       assert.ok((await errorOf(kms.rotateKey("app"))) instanceof AccessDenied)
@@ -215,7 +206,7 @@ describe("tokens of Vault", needsServer("vault"), () => {
   })
 
   it("revokes its token where it got it, whatever the environment says by then", async () => {
-    const { roleID, secretID } = await newAppRole(vault, PATHS)
+    const { roleID, secretID } = await newAppRole(vault)
     const environment = { VAULT_ADDR: vault.url, VAULT_ROLE_ID: roleID, VAULT_SECRET_ID: secretID }
     const origins = new Set<string>()
     const asked = recorder(async (url, init) => {
@@ -245,8 +236,8 @@ describe("tokens of Vault", needsServer("vault"), () => {
   })
 
   it("waits no longer than the deadline for what gives a token or a secret, and asks it again", async () => {
-    const token = await newToken(vault, PATHS)
-    const { roleID, secretID } = await newAppRole(vault, PATHS)
+    const token = await newToken(vault, TRANSIT)
+    const { roleID, secretID } = await newAppRole(vault)
     const never = (): Promise<string> => new Promise(() => undefined)
     let asked = 0
     const late = (value: string) => (): Promise<string> => (asked++ === 0 ? never() : Promise.resolve(value))
@@ -295,6 +286,21 @@ describe("tokens of Vault", needsServer("vault"), () => {
         now = 61_000
         await kms.getKeyID("app")
         assert.equal(auths(asked).filter((each) => each.endsWith("renew-self")).length, 2)
+      })
+    }
+  })
+
+  it("takes no token for one without end whose login does not say how long it lasts", async () => {
+    for (const lease_duration of [undefined, null, "60", -1]) {
+      let [now, logins] = [0, 0]
+      const asked = recorder(async (url) => {
+        if (!url.includes("/login")) return answerOf(200, { data: KEY })
+        return answerOf(200, { auth: { client_token: `hvs.token-${++logins}`, lease_duration, renewable: false } })
+      })
+      const auth = { method: "approle", roleID: "app" } as const
+      await lent(kmsAt({ fetch: asked.fetch, auth, clock: { now: () => now } }), async (kms) => {
+        for (now of [0, 60_000, 300_000, 310_000]) await kms.getKeyID("app")
+        assert.equal(logins, 2, String(lease_duration))
       })
     }
   })
@@ -380,8 +386,8 @@ describe("tokens of Vault", needsServer("vault"), () => {
   })
 
   it("takes its credentials from the environment: a token, or AppRole's", async () => {
-    const { roleID, secretID } = await newAppRole(vault, PATHS)
-    const token = await newToken(vault, PATHS)
+    const { roleID, secretID } = await newAppRole(vault)
+    const token = await newToken(vault, TRANSIT)
     for (const [environment, logins] of [
       [{ VAULT_ADDR: vault.url, VAULT_TOKEN: token }, ["GET auth/token/lookup-self"]],
       [
@@ -396,7 +402,7 @@ describe("tokens of Vault", needsServer("vault"), () => {
       await kms.close()
       assert.deepEqual(auths(asked), logins)
     }
-    const none = await errorOf(kmsAt({}).getKeyID("app"))
+    const none = await errorOf(vaultTransit({ address: vault.url, environment: {} }).getKeyID("app"))
     assert.ok(none instanceof AuthenticationFailed)
     assert.match(none.hint ?? "", /set VAULT_TOKEN/)
   })

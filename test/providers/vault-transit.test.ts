@@ -22,7 +22,7 @@ import {
   vaultTransit,
 } from "../../providers/vault-transit.ts"
 import { lent } from "../_aws.ts"
-import { dataOf, errorOf, newToken, recorder, shown } from "../_vault.ts"
+import { dataOf, errorOf, newToken, recorder, shown, transitOf } from "../_vault.ts"
 import { needsServer, startVault, type Vault } from "../servers/index.ts"
 import { bytes32, listOf, rejectsWith } from "../suites/_assert.ts"
 import { CONTEXT, unwrap } from "../suites/_keys.ts"
@@ -34,8 +34,7 @@ const textOf = (bytes: Uint8Array): string => Buffer.from(bytes).toString("latin
 
 describe("vaultTransit() over Vault", needsServer("vault"), () => {
   let vault: Vault
-  const kmsAt = (options: VaultTransitOptions = {}): VaultTransit =>
-    vaultTransit({ address: vault.url, token: vault.token, environment: {}, ...options })
+  const kmsAt = (options: VaultTransitOptions = {}): VaultTransit => transitOf(vault, options)
   const keyExists = async (name: string): Promise<boolean> =>
     (await vault.ask("GET", `transit/keys/${name}`)).status === 200
 

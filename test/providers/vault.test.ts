@@ -28,7 +28,7 @@ import { createRegistry, keyOf } from "../../providers/registry.ts"
 import { vaultKV } from "../../providers/vault-kv.ts"
 import { type VaultTransitOptions, vaultTransit } from "../../providers/vault-transit.ts"
 import { lent } from "../_aws.ts"
-import { answerOf, errorOf, recorder, shown } from "../_vault.ts"
+import { answerOf, errorOf, KEY, recorder, shown, transitOf } from "../_vault.ts"
 import { needsServer, startVault, type Vault } from "../servers/index.ts"
 import { bytes32, listOf } from "../suites/_assert.ts"
 import { CONTEXT, unwrap } from "../suites/_keys.ts"
@@ -43,7 +43,6 @@ const SERVICE: VaultService = {
   NotFound: KeyNotFound,
   Exists: KeyExists,
 }
-const KEY = { keys: { "1": 1 }, latest_version: 1, name: "app", type: "aes256-gcm96" }
 const ADDRESS = "http://127.0.0.1:8200"
 
 type ErrorClass = abstract new (...args: never[]) => EncxError
@@ -255,7 +254,6 @@ describe("options of Vault", () => {
       [404, "<html>not here</html>"],
       [404, ""],
       [404, { message: "no route" }],
-      [400, "plain HTTP request sent to HTTPS port"],
       [302, ""],
     ] as const) {
       const fetch = async (url: string) =>
@@ -264,6 +262,27 @@ describe("options of Vault", () => {
       assert.ok(error instanceof KMSUnavailable, `${status} ${JSON.stringify(body).slice(0, 40)}: ${String(error)}`)
       assert.ok(!error.message.includes("no connection"), error.message)
       assert.ok(!shown(error).includes(secret))
+    }
+  })
+
+  it("ask again who answered in the server's place, and not who refuses the request, or has no data key to give", async () => {
+    const ciphertext = Uint8Array.from(new TextEncoder().encode(`vault:v1:${"A".repeat(80)}`))
+    for (const [status, body, Class, tries] of [
+      [200, "<html>back soon</html>", KMSUnavailable, 3],
+      [404, "default backend", KMSUnavailable, 3],
+      [405, "<html>", KMSUnavailable, 3],
+      [200, { data: {} }, KMSUnavailable, 3],
+      [400, "Client sent an HTTP request to an HTTPS server.", InvalidConfiguration, 1],
+      [200, { data: { plaintext: Buffer.alloc(16).toString("base64") } }, DecryptionFailed, 1],
+    ] as const) {
+      const { fetch, calls } = recorder(async (url) =>
+        answerOf(...(url.endsWith("lookup-self") ? ([200, { data: {} }] as const) : ([status, body] as const))),
+      )
+      await lent(at({ address: ADDRESS, token: "x", fetch, random: () => 0 }), async (kms) => {
+        const error = await errorOf(kms.decryptDEK({ ciphertext, keyID: "app", version: 1 }, CONTEXT))
+        assert.ok(error instanceof Class, `${status} ${JSON.stringify(body)}: ${String(error)}`)
+        assert.equal(calls.filter((each) => each.includes("/decrypt/")).length, tries, String(body))
+      })
     }
   })
 
@@ -301,8 +320,10 @@ describe("options of Vault", () => {
     }
     for (const data of [{}, { ciphertext: "AAAA" }, { ciphertext: "vault:v1:AAAA", key_version: 2 }, { ciphertext: 7 }])
       assert.ok((await answers(data, "encrypt")) instanceof KMSUnavailable, JSON.stringify(data))
-    for (const plaintext of ["", "AAAA", `${"A".repeat(42)}B=`, `${"A".repeat(43)}`, 7, null])
+    for (const plaintext of [7, null, undefined])
       assert.ok((await answers({ plaintext }, "decrypt")) instanceof KMSUnavailable, String(plaintext))
+    for (const plaintext of ["", "AAAA", `${"A".repeat(42)}B=`, `${"A".repeat(43)}`])
+      assert.ok((await answers({ plaintext }, "decrypt")) instanceof DecryptionFailed, String(plaintext))
   })
 
   it("defect 24: a call ends with its signal, whatever the server does", async () => {
@@ -378,7 +399,7 @@ describe("answers of a real Vault", needsServer("vault"), () => {
   after(() => vault.close())
 
   it("say that it is sealed, and how that ends", async () => {
-    await lent(vaultTransit({ address: vault.url, token: vault.token, environment: {}, attempts: 1 }), async (kms) => {
+    await lent(transitOf(vault, { attempts: 1 }), async (kms) => {
       await kms.encryptDEK("app", bytes32(1), CONTEXT)
       await vault.seal()
       try {
