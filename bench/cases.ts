@@ -32,6 +32,8 @@ export interface Case {
   readonly size: number
   /** With a context of two pairs. */
   readonly context: boolean
+  /** How many bytes of a stream come at once. */
+  readonly piece?: number
 }
 
 /** A case, made ready: it can be done any number of times. */
@@ -71,7 +73,13 @@ export function casesOf(streamBytes: number): Case[] {
       cases.push({ name: `${side}-${part}`, title: `${side} ${what}`, group, part, side, size, context: false })
   }
   more("records", "record", "a record, 4 fields and an index", 0)
-  more("streams", "stream", `a stream of ${sizeOf(streamBytes)}`, streamBytes)
+  for (const piece of [MiB, 64 * KiB])
+    for (const side of SIDES)
+      cases.push({
+        name: piece === MiB ? `${side}-stream` : `${side}-stream-${piece}`,
+        title: `${side} a stream of ${sizeOf(streamBytes)} in pieces of ${sizeOf(piece)}`,
+        ...{ group: "streams", part: "stream", side, size: streamBytes, context: false, piece },
+      })
   more("files", "file", `a file of ${sizeOf(streamBytes)} into another`, streamBytes)
   return cases
 }
@@ -142,8 +150,6 @@ async function readyRecord(records: Records, side: Case["side"]): Promise<Ready>
 
 // --- Streams ---
 
-const BLOCK = 64 * KiB
-
 function* repeated(block: Uint8Array, size: number): Generator<Uint8Array> {
   for (let left = size; left > 0; left -= block.length) yield left < block.length ? block.subarray(0, left) : block
 }
@@ -170,17 +176,19 @@ async function gathered(pipe: Pipe, source: Iterable<Uint8Array>, size: number, 
   return blocks
 }
 
-async function readyStream({ seal, open, sealedBlock = BLOCK }: Streams, { title, side, size }: Case): Promise<Ready> {
-  const block = randomFillSync(new Uint8Array(BLOCK))
+async function readyStream({ seal, open, sealed: sealedOf = (n) => n }: Streams, each: Case): Promise<Ready> {
+  const { title, side, size, piece = MiB } = each
+  const block = randomFillSync(new Uint8Array(piece))
+  const sealedPiece = sealedOf(piece)
   // It ends in the middle of everything.
   const short = Math.min(size, MiB + 17)
-  const opened = await gathered(open, await gathered(seal, repeated(block, short), short, sealedBlock), short, short)
+  const opened = await gathered(open, await gathered(seal, repeated(block, short), short, sealedPiece), short, short)
   same(Buffer.compare(opened[0] as Uint8Array, Buffer.concat([...repeated(block, short)])) === 0, title)
   let out = 0
   const count = (piece: Uint8Array): void => {
     out += piece.length
   }
-  const sealed = side === "open" ? await gathered(seal, repeated(block, size), size, sealedBlock) : []
+  const sealed = side === "open" ? await gathered(seal, repeated(block, size), size, sealedPiece) : []
   return {
     bytes: size,
     once: async () => {

@@ -36,8 +36,8 @@ export type Pipe = (source: Iterable<Uint8Array>, sink: (piece: Uint8Array) => v
 export interface Streams {
   readonly seal: Pipe
   readonly open: Pipe
-  /** How many sealed bytes are given at once. @default {65_536} */
-  readonly sealedBlock?: number
+  /** How many sealed bytes are given at once where so many plain bytes are. @default {as many} */
+  readonly sealed?: (plain: number) => number
 }
 
 /** Files: the target is complete and on the disk when it ends. */

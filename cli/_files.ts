@@ -2,8 +2,7 @@
 import { constants, openSync } from "node:fs"
 import { lstat, open, stat } from "node:fs/promises"
 import { Socket } from "node:net"
-import { absent, checkTarget, replacing } from "../core/files/replace.ts"
-import { writeAt } from "../core/files/source.ts"
+import { absent, checkTarget, replacingFile, writeAt } from "../core/files/replace.ts"
 import { isNode } from "../core/runtime.ts"
 import { FileError, FileExists, type OnProgress } from "../mod.ts"
 import { CommandError, codeOf, withFile } from "./_errors.ts"
@@ -104,19 +103,12 @@ export async function writing(
 }
 
 async function toFile(io: IO, path: string, force: boolean, use: (put: Put) => Promise<void>): Promise<void> {
-  await replacing(path, force, async (temporary) => {
-    const file = await open(temporary, "wx", 0o600)
+  await replacingFile(path, force, io.signal, async (file) => {
     let end = 0
-    try {
-      await use(async (bytes) => {
-        await writeAt(file, bytes, end)
-        end += bytes.length
-      })
-      await file.sync()
-      io.signal.throwIfAborted()
-    } finally {
-      await file.close()
-    }
+    await use(async (bytes) => {
+      await writeAt(file, bytes, end)
+      end += bytes.length
+    })
   })
 }
 

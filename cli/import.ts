@@ -72,7 +72,7 @@ export async function importCSV(io: IO, crypto: Crypto, file: string, options: I
   if (await exists(options.to)) return await into(options.to)
   // A new database gets its name when it is whole: even a crash leaves none behind under that name.
   return await replacing(options.to, false, async (temporary) => {
-    await writeFile(temporary, "", { flag: "wx", mode: 0o600 })
+    await withFile("write", options.to, () => writeFile(temporary, "", { flag: "wx", mode: 0o600 }))
     return await into(temporary)
   })
 }

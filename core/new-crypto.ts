@@ -4,6 +4,7 @@
  * @module
  */
 import { copyOf, wipe } from "./bytes.ts"
+import type { Context } from "./contracts.ts"
 import type { Crypto } from "./crypto.ts"
 import type { Option, SecretSource } from "./options.ts"
 
@@ -30,8 +31,8 @@ import type { Option, SecretSource } from "./options.ts"
  * ```
  */
 export async function newCrypto(...options: readonly Option[]): Promise<Crypto> {
-  // The caller may wipe its secrets while what follows is loaded.
-  const own = options.map(withOwnSecrets)
+  // The caller may wipe its secrets, and change what is bound, while what follows is loaded.
+  const own = options.map(withOwnMemory)
   try {
     // A third of the library is for this alone: what is loaded with "encx" is what a module needs that only names it.
     const { start } = await import("./start.ts")
@@ -41,13 +42,19 @@ export async function newCrypto(...options: readonly Option[]): Promise<Crypto> 
   }
 }
 
-function withOwnSecrets(option: Option): Option {
-  const { pepper, indexRoot } = option ?? {}
+function withOwnMemory(option: Option): Option {
+  const { pepper, indexRoot, kmsContext } = option ?? {}
   return {
     ...option,
+    ...(kmsContext && { kmsContext: ownContext(kmsContext) }),
     ...(pepper && { pepper: ownSecret(pepper) }),
     ...(indexRoot && { indexRoot: ownSecret(indexRoot) }),
   }
+}
+
+// What is no plain map stays one that is refused.
+function ownContext(context: Context): Context {
+  return typeof context === "object" ? Object.assign(Object.create(Object.getPrototypeOf(context)), context) : context
 }
 
 const isBytes = (value: unknown): value is Uint8Array => value instanceof Uint8Array

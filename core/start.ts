@@ -38,7 +38,7 @@ export async function startCrypto(checked: ResolvedConfiguration): Promise<Crypt
   await keyring.resolve()
   if (keyring.problem) throw new InvalidConfiguration(`Cannot use the KEKs: ${keyring.problem}`)
   const { openDEKCache } = await import("./keys/open-cache.ts")
-  const cache = openDEKCache(checked, {
+  const cache = openDEKCache(checked, keyring.keyIDs, {
     stale: (key, byMs) => observer?.staleKey((key as SealingKey).kekVersion, byMs),
     waited: (milliseconds) => observer?.waitedForKey(milliseconds),
   })

@@ -17,10 +17,12 @@ import type {
   RangeSource,
   SealStreamOptions,
 } from "./stream-types.ts"
+import type * as work from "./work.ts"
 
 /** What these operations need. @internal */
 export interface StreamTools {
   readonly dataKeys: DataKeys
+  readonly work: typeof work
 }
 
 /** Seals and opens streams, files and ranges. All of them are envelopes: what one method sealed, each other opens. */
@@ -51,7 +53,7 @@ export class StreamMethods {
    * ```
    */
   encryptStream(context?: Context, options: SealStreamOptions = {}): ByteTransform {
-    return sealStream(this.#operations, context, options)
+    return sealStream(this.#operations, context, { ...options })
   }
 
   /**
@@ -65,7 +67,7 @@ export class StreamMethods {
    * @throws {InvalidInput} when the context does not fit
    */
   decryptStream(context?: Context, options: SealOptions = {}): ByteTransform {
-    return openStream(this.#operations, context, options)
+    return openStream(this.#operations, context, { ...options })
   }
 
   /**
@@ -106,9 +108,10 @@ export class StreamMethods {
     context?: Context,
     options: FileOptions = {},
   ): Promise<FileResult> {
-    return await this.#operations.run("sealFile", async ({ dataKeys }) => {
+    return await this.#operations.run("sealFile", async ({ dataKeys, work }) => {
+      const files = work.filesOf(source, target, context, options)
       const { sealFile } = await import("./files/seal-file.ts")
-      return await sealFile(dataKeys, source, target, context, options)
+      return await sealFile(dataKeys, files)
     })
   }
 
@@ -129,9 +132,10 @@ export class StreamMethods {
     context?: Context,
     options: FileOptions = {},
   ): Promise<FileResult> {
-    return await this.#operations.run("openFile", async ({ dataKeys }) => {
+    return await this.#operations.run("openFile", async ({ dataKeys, work }) => {
+      const files = work.filesOf(source, target, context, options)
       const { openFile } = await import("./files/open-file.ts")
-      return await openFile(dataKeys, source, target, context, options)
+      return await openFile(dataKeys, files)
     })
   }
 
@@ -141,22 +145,25 @@ export class StreamMethods {
    * any other says nothing about the rest.
    *
    * @param source a path, a `URL` of `file:`, or what any part of can be read, like {@link httpRange}
-   * @param range which plain bytes; they are in memory at once
+   * @param range which plain bytes, all where it is not given; they are in memory at once
    * @param context the pairs that it was sealed with
    * @throws {InvalidInput} when the range begins past the end
+   * @throws {LimitExceeded} when there is no memory for so many bytes
    * @throws {DecryptionFailed} when the context is another, or what was read was changed
    * @throws {InvalidFormat} when it is no envelope, or has a length that none has
    * @throws {FileNotFound | FileError} when it cannot be read
    */
   async openRange(
     source: string | URL | RangeSource,
-    range: ByteRange,
+    range: ByteRange = {},
     context?: Context,
     options: SealOptions = {},
   ): Promise<Uint8Array> {
-    return await this.#operations.run("openRange", async ({ dataKeys }) => {
+    return await this.#operations.run("openRange", async ({ dataKeys, work }) => {
+      const sealed = work.sealedOf(source, context, options)
+      const part = { ...range }
       const { openRange } = await import("./files/open-range.ts")
-      return await openRange(dataKeys, source, range, context, options)
+      return await openRange(dataKeys, sealed, part)
     })
   }
 
@@ -167,9 +174,10 @@ export class StreamMethods {
     options: CallOptions,
     use: (reader: SealedReader) => Promise<Result>,
   ): Promise<Result> {
-    return await this.#operations.run("openRange", async ({ dataKeys }) => {
+    return await this.#operations.run("openRange", async ({ dataKeys, work }) => {
+      const sealed = work.sealedOf(source, context, options)
       const { withSealed } = await import("./files/open-range.ts")
-      return await withSealed(dataKeys, source, context, options, use)
+      return await withSealed(dataKeys, sealed, use)
     })
   }
 }

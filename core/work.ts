@@ -4,6 +4,7 @@
  *
  * @module
  */
+export { filesOf, sealedOf } from "./files/given.ts"
 export { hashBasicOf, isBasicHashOf } from "./hash/basic.ts"
 export { compareSecure, hashSecure } from "./hash/formats.ts"
 export { openEnvelope, rewrapEnvelope, sealEnvelope, verifyEnvelope } from "./keys/envelopes.ts"

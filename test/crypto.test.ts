@@ -13,6 +13,7 @@ import {
   KeyNotAllowed,
   KMSUnavailable,
   newCrypto,
+  type Option,
   plain,
   record,
   type SecretManagementService,
@@ -22,6 +23,7 @@ import {
   withBootstrap,
   withDEKCache,
   withKEKAlias,
+  withKMSContext,
   withKMSService,
   withPepper,
   withRetiredKEK,
@@ -88,6 +90,44 @@ describe("the caller's memory", () => {
     await crypto.openRecord(rows, { ...first, dek_encrypted: fromDatabase })
     fromDatabase.fill(0)
     assert.equal((await crypto.openRecord(rows, second)).a, "x")
+  })
+
+  it("can be reused at once: what is opened is what was given, whether its key is there or not", async () => {
+    const crypto = await open(slow(memory()))
+    const envelope = await crypto.seal(SECRET)
+    const row = await crypto.sealRecord(rows, { id: 1, a: "x", b: null })
+    for (const key of ["is not there", "is there"]) {
+      const data = Uint8Array.from(envelope)
+      const opening = crypto.open(data)
+      data.fill(0)
+      assert.deepEqual(await opening, SECRET, key)
+      const column = Uint8Array.from(row.a_encrypted as Uint8Array) as typeof row.a_encrypted
+      const openingRow = crypto.openRecord(rows, { ...row, a_encrypted: column })
+      column?.fill(0)
+      assert.equal((await openingRow).a, "x", key)
+    }
+    const verifying = crypto.verify(envelope)
+    envelope.fill(0)
+    assert.deepEqual(
+      (await verifying).map(({ ok }) => ok),
+      [true],
+    )
+  })
+
+  it("can be changed while the program starts and after: the KMS context is the one that was given", async () => {
+    const services = memory()
+    await services.createKey("app")
+    const [now, before] = [{ team: "a" }, { team: "b" }]
+    const program = (context: Record<string, string>, ...options: Option[]): Promise<Crypto> =>
+      newCrypto(withKMSService(services), withKEKAlias("app"), withKMSContext(context), ...options)
+    const old = await (await program({ ...before })).seal(SECRET)
+    const starting = program(now, withRetiredKEK(services, "app", { kmsContext: before }))
+    now.team = "c"
+    const crypto = await starting
+    before.team = "c"
+    assert.deepEqual(await (await program({ team: "a" })).open(await crypto.seal(SECRET)), SECRET)
+    assert.deepEqual(await crypto.open(old), SECRET)
+    await assert.rejects(program(new Map([["team", "a"]]) as never), InvalidConfiguration)
   })
 
   it("can be wiped while the program starts: the pepper is the one that was given", async () => {
@@ -285,6 +325,55 @@ describe("a pepper", () => {
   })
 })
 
+describe("a KMS", () => {
+  // Whether it decrypts in place, or hands the bytes to a thread.
+  for (const [does, spoil] of [
+    ["overwrites", (bytes: Uint8Array) => bytes.fill(0)],
+    ["transfers", (bytes: Uint8Array<ArrayBuffer>) => structuredClone(bytes, { transfer: [bytes.buffer] })],
+  ] as const) {
+    it(`that ${does} the wrap it is given spoils it for nobody`, async () => {
+      const services = memory()
+      await services.createKey("app")
+      const spoiling: KeyManagementService = {
+        ...services,
+        decryptDEK: async (wrapped, ...rest) => {
+          const dek = await services.decryptDEK(wrapped, ...rest)
+          spoil(wrapped.ciphertext as Uint8Array<ArrayBuffer>)
+          return dek
+        },
+      }
+      const [crypto, other] = await Promise.all(
+        [spoiling, services].map((kms) => newCrypto(withKMSService(kms), withKEKAlias("app"))),
+      )
+      const envelope = (await crypto?.seal(SECRET)) as Uint8Array
+      for (let i = 0; i < 2; i++) {
+        assert.deepEqual(await crypto?.open(envelope), SECRET)
+        crypto?.invalidate()
+      }
+      assert.deepEqual(await other?.open(envelope), SECRET)
+    })
+  }
+
+  it("that uses the memory of its answer again spoils no envelope", async () => {
+    const services = memory()
+    await services.createKey("app")
+    const answer = new Uint8Array(1024)
+    const reusing: KeyManagementService = {
+      ...services,
+      encryptDEK: async (...args) => {
+        const wrapped = await services.encryptDEK(...args)
+        answer.set(wrapped.ciphertext)
+        return { ...wrapped, ciphertext: answer.subarray(0, wrapped.ciphertext.length) }
+      },
+    }
+    const crypto = await newCrypto(withKMSService(reusing), withKEKAlias("app"))
+    await crypto.seal(SECRET)
+    answer.fill(0)
+    // The header of envelopes with a context is another, and made with the first of them.
+    assert.deepEqual(await crypto.open(await crypto.seal(SECRET, { a: "b" }), { a: "b" }), SECRET)
+  })
+})
+
 describe("rows", () => {
   it("that are not whole are neither updated nor re-wrapped: their key could not be checked", async () => {
     const crypto = await open()
@@ -395,7 +484,11 @@ describe("the cache's limits", () => {
         return await services.encryptDEK(...args).finally(() => asked.now--)
       },
     }
-    const crypto = await newCrypto(withKMSService(counting), withKEKAlias("app"), withDEKCache({ maxMessages: 10, maxFlights: 50 }))
+    const crypto = await newCrypto(
+      withKMSService(counting),
+      withKEKAlias("app"),
+      withDEKCache({ maxMessages: 10, maxFlights: 50 }),
+    )
     const envelopes = await Promise.all(Array.from({ length: 1000 }, () => crypto.seal(SECRET)))
     assert.equal(asked.most, 50)
     const uses = Map.groupBy(envelopes, (each) => crypto.inspect(each).dekID)

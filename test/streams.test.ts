@@ -143,6 +143,13 @@ describe("encryptStream() and decryptStream()", () => {
     await mine.close()
   })
 
+  it("take their options as they are at the call", async () => {
+    const options: { size?: number } = { size: 3 }
+    const sides = crypto.encryptStream(CONTEXT, options)
+    options.size = Number.NaN
+    assert.equal((await crypto.open(await through(sides, new Uint8Array(3)), CONTEXT)).length, 3)
+  })
+
   it("take exactly as many bytes as the size says, and fail on both sides otherwise", async () => {
     for (const size of [0, 1, CHUNK, 50_000]) {
       for (const length of [size, size + 1, size - 1].filter((each) => each >= 0)) {

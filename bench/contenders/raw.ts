@@ -22,7 +22,7 @@ const TAG = 16
 const OPTIONS = { authTagLength: TAG } as const
 const PIECE = 16 * 1024
 const BLOCK = 64 * 1024
-const SEALED_BLOCK = 4 * (NONCE + PIECE + TAG)
+const sealedOf = (plain: number): number => (plain / PIECE) * (NONCE + PIECE + TAG)
 // Where WebCrypto, one call at a time, is faster on Deno.
 const LARGE = process.versions["deno"] === undefined ? Number.POSITIVE_INFINITY : PIECE
 
@@ -192,7 +192,7 @@ function* blocksOf(file: number, length: number): Generator<Uint8Array> {
   }
 }
 
-const files: Files = { seal: through(sealStream, BLOCK), open: through(openStream, SEALED_BLOCK) }
+const files: Files = { seal: through(sealStream, BLOCK), open: through(openStream, sealedOf(BLOCK)) }
 
 function through(pipe: Pipe, block: number): Files["seal"] {
   return async (source, target) => {
@@ -226,7 +226,7 @@ function through(pipe: Pipe, block: number): Files["seal"] {
 const raw: Contender = {
   values,
   records: () => ({ seal: sealPerson, open: (row) => openPerson(row as Row) }),
-  streams: () => ({ seal: sealStream, open: openStream, sealedBlock: SEALED_BLOCK }),
+  streams: () => ({ seal: sealStream, open: openStream, sealed: sealedOf }),
   files: () => files,
 }
 export default raw

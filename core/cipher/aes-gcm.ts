@@ -97,7 +97,7 @@ export function sealInto(
 }
 
 /**
- * Writes the plaintext of `ciphertext ‖ tag` into `out` at `offset`; leaves zeros there when the tag is wrong.
+ * Writes the plaintext of `ciphertext ‖ tag` into `out` at `offset`, and nothing when the tag is wrong.
  *
  * @throws {DecryptionFailed} when the tag is wrong
  * @internal

@@ -8,7 +8,7 @@
  * @module
  */
 import type { webcrypto } from "node:crypto"
-import { copyOf, memory, wipe } from "../bytes.ts"
+import { copyOf, giveBack, memory, wipe } from "../bytes.ts"
 import { isDeno } from "../runtime.ts"
 import { TAG } from "./aes-gcm.ts"
 import { CHUNK, chunkNonce, type MessageKeys, type Opened, openChunks, SEALED_CHUNK, sealChunks } from "./chunks.ts"
@@ -73,8 +73,9 @@ export async function sealChunksLater(
   const key = await webKeyOf(keys)
   await each(count, async (i) => {
     const chunk = plaintext.subarray(i * CHUNK, (i + 1) * CHUNK) as Uint8Array<ArrayBuffer>
-    const sealed = await crypto.subtle.encrypt(parameters(keys, first + i), key, chunk)
-    out.set(new Uint8Array(sealed), offset + i * SEALED_CHUNK)
+    const sealed = new Uint8Array(await crypto.subtle.encrypt(parameters(keys, first + i), key, chunk))
+    out.set(sealed, offset + i * SEALED_CHUNK)
+    giveBack(sealed)
   })
   return offset + plaintext.length + count * TAG
 }
@@ -99,6 +100,7 @@ export async function openChunksLater(
       const opened = new Uint8Array(await crypto.subtle.decrypt(parameters(keys, first + i), key, chunk))
       plaintext.set(opened, i * CHUNK)
       wipe(opened)
+      giveBack(opened)
     } catch (error) {
       if (!(error instanceof DOMException && error.name === "OperationError")) throw error
       broken = Math.min(broken, i)

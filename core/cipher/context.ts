@@ -46,6 +46,11 @@ export function encodeContext(context: Context = {}): Uint8Array {
   return encoded
 }
 
+/** Whether an encoded context has a pair: what none has is its count alone. */
+export function hasPairs(encoded: Uint8Array): boolean {
+  return encoded.length > 2
+}
+
 interface Pair {
   readonly key: Uint8Array
   readonly value: Uint8Array

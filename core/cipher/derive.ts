@@ -6,6 +6,7 @@
  */
 import { createHmac, createSecretKey, hash as digest, type KeyObject } from "node:crypto"
 import { ascii, concat, wipe } from "../bytes.ts"
+import { Closed } from "../errors.ts"
 
 /** The hash functions in use, and their output length in bytes. */
 const HASHES = { sha256: 32, sha512: 64 } as const
@@ -90,8 +91,14 @@ export class ExpandKey {
     }
   }
 
-  /** The first two blocks of the info whose parts are given, 128 bytes, into `okm`. */
+  /**
+   * The first two blocks of the info whose parts are given, 128 bytes, into `okm`.
+   *
+   * @throws {Closed} after {@link ExpandKey.destroy}
+   */
   expand(okm: Uint8Array, ...parts: readonly Uint8Array[]): void {
+    // Pads of zeros would give keys that everybody can derive.
+    if (this.#ipad[KEY] !== IPAD) throw new Closed("Cannot use a key: it was destroyed")
     let end = INFO + 1
     for (const part of parts) end += part.length
     const input = end > inner.length ? new Uint8Array(end) : inner
@@ -123,7 +130,7 @@ export class ExpandKey {
 
   /** The key itself, 32 bytes; the caller wipes them. */
   export(): Uint8Array {
-    return this.#ipad.slice(0, KEY).map((byte) => byte ^ IPAD)
+    return Uint8Array.from({ length: KEY }, (_, i) => (this.#ipad[i] as number) ^ IPAD)
   }
 
   /** Overwrites the key. */

@@ -58,6 +58,7 @@ export function duplex(begin: () => Work | Promise<Work>, { signal, settled }: E
 
   const finish = (): void => {
     isOver = true
+    if (block) wipe(block)
     signal?.removeEventListener("abort", abort)
     work?.end()
     settled(failure)

@@ -1,5 +1,5 @@
 import { createSecretKey } from "node:crypto"
-import { closeSync, fstatSync, openSync, readSync, writeSync } from "node:fs"
+import { closeSync, constants, fstatSync, openSync, readSync, writeSync } from "node:fs"
 import { parentPort, workerData } from "node:worker_threads"
 import { wipe } from "../bytes.ts"
 import { DecryptionFailed } from "../errors.ts"
@@ -14,9 +14,12 @@ const tell = (message: FromWorker): void => parentPort?.postMessage(message)
 /** The source, or the target, is not what it was. */
 class Changed extends Error {}
 
+const { O_RDONLY, O_RDWR, O_NONBLOCK = 0 } = constants
+
 /** Opens the file that the other thread has open, and no other that took its name. */
-function openSame({ path, dev, ino }: ToWorker["from"], flags: "r" | "r+"): number {
-  const descriptor = openSync(path, flags)
+function openSame({ path, dev, ino }: ToWorker["from"], flags: number): number {
+  // Opening a FIFO would wait for its other end, and nobody can stop a thread that does.
+  const descriptor = openSync(path, flags | O_NONBLOCK)
   const found = fstatSync(descriptor, { bigint: true })
   if (found.dev === dev && found.ino === ino) return descriptor
   closeSync(descriptor)
@@ -36,31 +39,40 @@ function writeAll(descriptor: number, bytes: Uint8Array, offset: number): void {
     done += writeSync(descriptor, bytes, done, bytes.length - done, offset + done)
 }
 
+// Which file the next call is about.
+let of: "source" | "target" = "source"
+
 async function work(): Promise<void> {
   const convert = converter(job, { key: createSecretKey(key), baseNonce })
   wipe(key)
-  const source = openSame(from, "r")
-  const target = openSame(to, "r+")
-  const next = turnsOf(turns)
+  const opened: number[] = []
   const bytes = new Uint8Array(BLOCK_BYTES)
   const out = new Uint8Array(BLOCK_BYTES)
   try {
+    const source = openSame(from, O_RDONLY)
+    opened.push(source)
+    of = "target"
+    const target = openSame(to, O_RDWR)
+    opened.push(target)
+    tell("begun")
+    const next = turnsOf(turns)
     for (let block = next(); block !== undefined; block = next()) {
       const { offset, length } = sourceSpan(job, block)
       const read = bytes.subarray(0, length)
+      of = "source"
       readAll(source, read, offset)
-      writeAll(target, await convert(block, read, out), targetOffset(job, block))
+      const converted = await convert(block, read, out)
+      of = "target"
+      writeAll(target, converted, targetOffset(job, block))
       tell({ done: length })
     }
   } finally {
     wipe(bytes, out)
-    closeSync(source)
-    closeSync(target)
+    for (const each of opened) closeSync(each)
   }
 }
 
 try {
-  tell("begun")
   await work()
   tell("ended")
 } catch (error) {
@@ -69,5 +81,5 @@ try {
     error instanceof DecryptionFailed ? "DECRYPTION_FAILED" : error instanceof Changed ? "CHANGED" : systemCode(error)
   // It ends this thread, which the other one hears of.
   if (code === undefined) throw error
-  tell({ failed: code })
+  tell({ failed: code, of })
 }

@@ -1,4 +1,5 @@
 /** Range requests: every answer is checked before its body is read, and every body is bounded by what was asked for. */
+import { inspect } from "node:util"
 import { concat } from "../bytes.ts"
 import type { CallOptions } from "../contracts.ts"
 import { FileError, FileNotFound, InvalidInput } from "../errors.ts"
@@ -30,6 +31,7 @@ export function httpSource(
   { headers = {}, fetch = globalThis.fetch as RangeFetch }: HTTPRangeOptions,
 ): RangeSource {
   const name = nameOf(url)
+  checkHeaders(headers)
   let version: Version | undefined
 
   const ask = async (offset: number, length: number, { signal }: CallOptions): Promise<Part> => {
@@ -89,6 +91,17 @@ function nameOf(url: string): string {
   return origin + pathname
 }
 
+/** What no request can carry would fail like a server that cannot be asked, and some runtimes show the value. */
+function checkHeaders(headers: Readonly<Record<string, string>>): void {
+  for (const [name, value] of Object.entries(headers)) {
+    try {
+      new Headers([[name, value]])
+    } catch {
+      throw new InvalidInput(`Cannot use the header ${JSON.stringify(name)}: no request can carry it, or its value`)
+    }
+  }
+}
+
 function refuse(state: string, hint?: string): never {
   throw new InvalidInput(`Cannot use an address: ${state}`, { hint })
 }
@@ -107,7 +120,7 @@ function headersOf(
 // What some runtimes say of a failure holds the whole address.
 function causeOf(error: unknown, url: string): { cause?: unknown } {
   const { search } = new URL(url)
-  return search !== "" && String(error).includes(search) ? {} : { cause: error }
+  return search !== "" && inspect(error, { depth: null }).includes(search) ? {} : { cause: error }
 }
 
 // --- The answer ---

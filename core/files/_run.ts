@@ -2,7 +2,8 @@
 import { wipe } from "../bytes.ts"
 import type { MessageKeys } from "../cipher/chunks.ts"
 import { BLOCK_BYTES, converter, type Job, sourceSpan, targetOffset } from "./job.ts"
-import { readAt, type SourceFile, type TargetFile, writeAt } from "./source.ts"
+import { type NewFile, writeAt } from "./replace.ts"
+import { type Identity, readAt, type SourceFile } from "./source.ts"
 import type { Next } from "./turns.ts"
 
 /** What is converted, from where to where. */
@@ -12,6 +13,11 @@ export interface Run {
   readonly from: SourceFile
   readonly to: TargetFile
   readonly signal: AbortSignal | undefined
+}
+
+/** The file that is written, and what tells it from others. */
+export interface TargetFile extends NewFile {
+  readonly identity: Identity
 }
 
 interface Block {
@@ -37,7 +43,7 @@ export async function run(
     return { index, bytes }
   }
   const write = async (index: number, bytes: Uint8Array, length: number): Promise<void> => {
-    await writeAt(to.handle, bytes, targetOffset(job, index))
+    await writeAt(to, bytes, targetOffset(job, index))
     onDone(length)
   }
   let reading = handled(read())

@@ -26,7 +26,13 @@ export interface ToWorker {
 }
 
 /** What a worker says. @internal */
-export type FromWorker = "begun" | "ended" | { readonly done: number } | { readonly failed: string }
+export type FromWorker = "begun" | "ended" | { readonly done: number } | Failed
+
+/** What failed: a code of the system or a word for it, and with which file. */
+interface Failed {
+  readonly failed: string
+  readonly of: "source" | "target"
+}
 
 /** Threads at work. */
 export interface Threads {
@@ -49,7 +55,8 @@ export interface Team {
 export function startThreads(count: number, { job, keys, from, to }: Omit<Run, "signal">, team: Team): Threads {
   // The worker lies beside this file, as source and as built.
   const file = new URL(`./_file-worker.${import.meta.url.endsWith(".ts") ? "ts" : "js"}`, import.meta.url)
-  const place = ({ path, identity: { dev, ino } }: Run["to"]): Place => ({ path, dev, ino })
+  const place = ({ path, identity: { dev, ino } }: Pick<Run["to"], "path" | "identity">): Place => ({ path, dev, ino })
+  const about: About = { verb: job.verb, source: from.path, target: to.name }
   const workers: Worker[] = []
   const ends: Promise<void>[] = []
   for (let i = 0; i < count; i++) {
@@ -60,10 +67,10 @@ export function startThreads(count: number, { job, keys, from, to }: Omit<Run, "
       // Moved and not copied, so that there is one place to wipe.
       const worker = new Worker(file, { workerData: data, transferList: [key.buffer as ArrayBuffer] })
       workers.push(worker)
-      ends.push(handled(endOf(worker, job.verb, from.path, team)))
+      ends.push(handled(endOf(worker, about, team)))
     } catch (cause) {
       // A program may not be allowed to.
-      if (team.areNeeded) ends.push(handled(Promise.reject(failedToStart(job.verb, from.path, cause))))
+      if (team.areNeeded) ends.push(handled(Promise.reject(threadFailed(job.verb, from.path, cause))))
     } finally {
       // Where it was moved, it has no bytes here any more.
       if (key.length > 0) wipe(key)
@@ -81,37 +88,51 @@ function bytesOf(key: Key): Uint8Array {
   return bytes
 }
 
-function failedToStart(verb: Job["verb"], path: string, cause: unknown): FileError {
+/** A worker did not do what it was there for. */
+export function threadFailed(verb: Job["verb"], path: string, cause?: unknown): FileError {
   const hint = "workers: 0 does without"
   return new FileError(`Cannot ${verb} "${path}": a worker thread failed`, { cause, hint })
 }
 
-function endOf(worker: Worker, verb: Job["verb"], path: string, { onDone, areNeeded }: Team): Promise<void> {
+/** What errors tell of. */
+interface About {
+  readonly verb: Job["verb"]
+  readonly source: string
+  readonly target: string
+}
+
+function endOf(worker: Worker, about: About, { onDone, areNeeded }: Team): Promise<void> {
   const { promise, resolve, reject } = Promise.withResolvers<void>()
   let hasBegun = false
-  const fail = (cause?: unknown): void => {
-    if (hasBegun || areNeeded) reject(failedToStart(verb, path, cause))
+  const stop = (reason: unknown): void => {
+    if (hasBegun || areNeeded) reject(reason)
     else resolve()
   }
+  const fail = (cause?: unknown): void => stop(threadFailed(about.verb, about.source, cause))
   worker.on("message", (message: FromWorker) => {
     try {
       if (message === "begun") hasBegun = true
       else if (message === "ended") resolve()
       else if ("done" in message) onDone(message.done)
-      else reject(failureOf(message.failed, verb, path))
+      else stop(failureOf(message, about))
     } catch (error) {
       // The program's own, who is told of the progress.
       reject(error)
     }
   })
-  worker.once("error", fail)
-  // Whatever it said before it ended has been heard.
+  // It may come before what the worker said: that each block was done is counted.
+  worker.on("error", fail)
   worker.once("exit", () => fail())
   return promise
 }
 
-function failureOf(code: string, verb: Job["verb"], path: string): unknown {
-  if (code === "DECRYPTION_FAILED") return new DecryptionFailed()
-  if (code === "CHANGED") return changed(path)
-  return named(verb, path, Object.assign(new Error(code), { code }))
+function failureOf({ failed, of }: Failed, { source, target }: About): unknown {
+  if (failed === "DECRYPTION_FAILED") return new DecryptionFailed()
+  const isSource = of === "source"
+  if (failed === "CHANGED")
+    return isSource
+      ? changed(source)
+      : new FileError(`Cannot write "${target}": another file took the place of its temporary one`)
+  const error = Object.assign(new Error(failed), { code: failed })
+  return isSource ? named("read", source, error) : named("write", target, error)
 }

@@ -3,17 +3,17 @@
  *
  * @module
  */
-import { type FileHandle, open } from "node:fs/promises"
 import { availableParallelism } from "node:os"
 import type { MessageKeys } from "../cipher/chunks.ts"
 import { InvalidInput } from "../errors.ts"
 import { isNode } from "../runtime.ts"
-import type { FileOptions, FileResult, OnProgress } from "../stream-types.ts"
-import { handled, type Run, run } from "./_run.ts"
+import type { FileResult, OnProgress } from "../stream-types.ts"
+import { handled, type Run, run, type TargetFile } from "./_run.ts"
+import type { Files } from "./given.ts"
 import { blocksOf, type Job } from "./job.ts"
-import { pathOf } from "./path.ts"
-import { checkTarget, replacing } from "./replace.ts"
-import { checkApart, checkUnchanged, identityOf, openSource, type SourceFile, writeAt } from "./source.ts"
+import { checkTarget, replacingFile, writeAt } from "./replace.ts"
+import { checkApart, checkUnchanged, identityOf, openSource, type SourceFile } from "./source.ts"
+import { withFile } from "./system-errors.ts"
 import { endTurns, newTurns, turnsOf } from "./turns.ts"
 
 /** How a file is converted: what stands before its chunks, and with which keys. */
@@ -26,31 +26,22 @@ export interface Plan {
 
 /** Makes the target of the source. Everything that can be refused is refused before `plan` asks for keys. */
 export async function convert(
-  from: string | URL,
-  to: string | URL,
-  { overwrite = false, onProgress, signal, workers }: FileOptions,
+  { source: from, target, overwrite = false, onProgress, signal, workers }: Files,
   plan: (source: SourceFile) => Promise<Plan>,
 ): Promise<FileResult> {
   signal?.throwIfAborted()
   checkWorkers(workers)
-  const target = pathOf(to, "the target")
-  const source = await openSource(pathOf(from, "the source"))
+  const source = await openSource(from)
   try {
     await checkApart(source, target)
     await checkTarget(target, overwrite)
     const { job, keys, head } = await plan(source)
-    await replacing(target, overwrite, async (temporary) => {
-      const handle = await open(temporary, "wx", 0o600)
-      try {
-        await writeAt(handle, head, 0)
-        const to = { path: temporary, handle, identity: identityOf(await handle.stat({ bigint: true })) }
-        await fill({ job, keys, from: source, to, signal }, workers, onProgress)
-        await checkUnchanged(source)
-        await handle.sync()
-        signal?.throwIfAborted()
-      } finally {
-        await handle.close()
-      }
+    await replacingFile(target, overwrite, signal, async (file) => {
+      await writeAt(file, head, 0)
+      const found = await withFile("write", target, async () => await file.handle.stat({ bigint: true }))
+      const to = { ...file, identity: identityOf(found) }
+      await fill({ job, keys, from: source, to, signal }, workers, onProgress)
+      await checkUnchanged(source)
     })
     return job.verb === "seal"
       ? { bytesRead: job.plainBytes, bytesWritten: job.sealedBytes }
@@ -62,7 +53,7 @@ export async function convert(
 
 async function fill(work: Run, workers: number | undefined, onProgress: OnProgress = () => undefined): Promise<void> {
   const { size } = work.from
-  const flushing = flusher(work.to.handle)
+  const flushing = flusher(work.to)
   let done = 0
   onProgress(0, size)
   try {
@@ -82,7 +73,7 @@ async function fill(work: Run, workers: number | undefined, onProgress: OnProgre
 const FLUSH_BYTES = 16 * 2 ** 20
 
 /** Has the disk write while the rest is computed: 1 GiB is on it a quarter sooner than when all of it is left to the end. */
-function flusher(handle: FileHandle): { add(bytes: number): void; ended(): Promise<void> } {
+function flusher({ handle, name }: TargetFile): { add(bytes: number): void; ended(): Promise<void> } {
   let waiting = 0
   let isBusy = false
   let flush = Promise.resolve()
@@ -96,7 +87,7 @@ function flusher(handle: FileHandle): { add(bytes: number): void; ended(): Promi
       flush = handled(
         Promise.all([
           flush,
-          handle.datasync().finally(() => {
+          withFile("write", name, async () => await handle.datasync()).finally(() => {
             isBusy = false
           }),
         ]).then(() => undefined),
@@ -108,18 +99,26 @@ function flusher(handle: FileHandle): { add(bytes: number): void; ended(): Promi
 
 /** On this thread and on others: each takes the next block when it is done with one. */
 async function runAll(work: Run, wanted: number | undefined, onDone: (bytes: number) => void): Promise<void> {
-  const blocks = blocksOf(work.job)
+  const { job, from } = work
+  const blocks = blocksOf(job)
   const turns = newTurns(blocks)
-  const count = Math.min(wanted ?? workersFor(work.job.plainBytes), blocks - 1)
+  const count = Math.min(wanted ?? workersFor(job.plainBytes), blocks - 1)
   if (count === 0) return await run(work, turnsOf(turns), onDone)
-  const { startThreads } = await import("./_threads.ts")
+  let done = 0
+  const onBlock = (bytes: number): void => {
+    done++
+    onDone(bytes)
+  }
+  const { startThreads, threadFailed } = await import("./_threads.ts")
   const failed = new AbortController()
   const signal = work.signal ? AbortSignal.any([work.signal, failed.signal]) : failed.signal
-  const threads = startThreads(count, work, { turns, onDone, areNeeded: wanted !== undefined })
+  const threads = startThreads(count, work, { turns, onDone: onBlock, areNeeded: wanted !== undefined })
   threads.ended.catch((reason) => failed.abort(reason))
   try {
-    await run({ ...work, signal }, turnsOf(turns), onDone)
+    await run({ ...work, signal }, turnsOf(turns), onBlock)
     await untilAborted(threads.ended, signal)
+    // One that was not needed may have died with a block in its hands, before anything was heard of it: no file has a hole.
+    if (done !== blocks) throw threadFailed(job.verb, from.path)
   } finally {
     endTurns(turns)
     await threads.stop()

@@ -4,17 +4,18 @@
  * @module
  */
 import { randomBytes } from "node:crypto"
-import { link, lstat, open, rename, unlink } from "node:fs/promises"
+import { type FileHandle, link, lstat, open, rename, unlink } from "node:fs/promises"
 import { dirname } from "node:path"
 import process from "node:process"
 import { FileError, FileExists } from "../errors.ts"
 import { systemCode, withFile } from "./system-errors.ts"
 
 /**
- * Lets `make` write a temporary file beside the target, and puts it in its place. When it fails, the temporary file is removed and the
- * target is as it was.
+ * Lets `make` write a temporary file beside the target, and puts it in its place. When it fails before that, the temporary file is
+ * removed and the target is as it was.
  *
- * @param make creates the temporary file, exclusively and for its owner alone, and has it on the disk when it returns
+ * @param make creates the temporary file, exclusively and for its owner alone, and has it on the disk when it returns; what it throws is
+ * thrown as it is
  * @throws {FileExists} when the target is there, or appears meanwhile, and may not be replaced
  * @throws {FileError} when the system refuses
  */
@@ -25,15 +26,57 @@ export async function replacing<Result>(
 ): Promise<Result> {
   await checkTarget(path, overwrite)
   const temporary = `${path}.${randomBytes(8).toString("hex")}.tmp`
-  return await withFile("write", path, async () => {
-    try {
-      const result = await make(temporary)
+  try {
+    const result = await make(temporary)
+    await withFile("write", path, async () => {
       await (overwrite ? put : putNew)(temporary, path)
       await syncFolder(dirname(path))
-      return result
-    } catch (error) {
-      await unlinkQuietly(temporary)
-      throw error
+    })
+    return result
+  } catch (error) {
+    await unlinkQuietly(temporary)
+    throw error
+  }
+}
+
+/** A file that is written before it has its name. */
+export interface NewFile {
+  /** What it is called meanwhile. */
+  readonly path: string
+  /** What it will be called, and is called in errors. */
+  readonly name: string
+  readonly handle: FileHandle
+}
+
+/** The same, for a file that is written through its handle, and whose caller may want no more of it. */
+export async function replacingFile(
+  name: string,
+  overwrite: boolean,
+  signal: AbortSignal | undefined,
+  fill: (file: NewFile) => Promise<void>,
+): Promise<void> {
+  await replacing(name, overwrite, async (path) => {
+    const handle = await withFile("write", name, async () => await open(path, "wx", 0o600))
+    try {
+      await fill({ path, name, handle })
+      await withFile("write", name, async () => await handle.sync())
+      signal?.throwIfAborted()
+    } finally {
+      await withFile("write", name, async () => await handle.close())
+    }
+  })
+}
+
+/** Writes all of `bytes`. */
+export async function writeAt(
+  { name, handle }: Pick<NewFile, "name" | "handle">,
+  bytes: Uint8Array,
+  offset: number,
+): Promise<void> {
+  await withFile("write", name, async () => {
+    for (let done = 0; done < bytes.length; ) {
+      const { bytesWritten } = await handle.write(bytes, done, bytes.length - done, offset + done)
+      done += bytesWritten
     }
   })
 }
@@ -84,13 +127,18 @@ async function unlinkQuietly(path: string): Promise<void> {
   await unlink(path).catch(() => undefined)
 }
 
-// The rename is on the disk only when the folder is. Windows cannot open one, and needs no such call.
+// The rename is on the disk only when the folder is. Windows cannot open one, and needs no such call; others cannot open one that they
+// may write to and not read. The file is in its place: that nobody can ask for more is no failure.
 async function syncFolder(folder: string): Promise<void> {
   if (process.platform === "win32") return
-  const handle = await open(folder, "r")
+  const handle = await open(folder, "r").catch(unreadable)
   try {
-    await handle.sync()
+    await handle?.sync()
   } finally {
-    await handle.close()
+    await handle?.close()
   }
+}
+
+function unreadable(error: unknown): undefined {
+  if (systemCode(error) !== "EACCES") throw error
 }

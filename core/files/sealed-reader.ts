@@ -3,19 +3,15 @@
  *
  * @module
  */
-
-import { abytes, wipe } from "../bytes.ts"
+import { abytes, copyOf, wipe } from "../bytes.ts"
 import { CHUNK, HEADER, type MessageKeys, openChunks, openedSize, SEALED_CHUNK } from "../cipher/chunks.ts"
-import { keysOfMessage } from "../cipher/cobblestone.ts"
-import { type Context, encodeContext } from "../cipher/context.ts"
-import { bodyContext, headerLength, parseHeader } from "../cipher/envelope.ts"
 import type { CallOptions } from "../contracts.ts"
-import { DecryptionFailed, FileError, InvalidFormat, InvalidInput } from "../errors.ts"
+import { DecryptionFailed, FileError, InvalidFormat, InvalidInput, LimitExceeded } from "../errors.ts"
 import type { DataKeys } from "../keys/data-keys.ts"
+import { keysOfEnvelope, lengthBeforeChunks } from "../keys/envelope-body.ts"
 import type { SealOptions } from "../keys/envelopes.ts"
 import type { RangeSource } from "../stream-types.ts"
 
-const NO_PAIRS = 2
 /** What is asked for first; a header with one or two keys and the beginning of the message fit. */
 const FIRST = 4096
 /** Sealed chunks that are asked for at once. */
@@ -40,25 +36,20 @@ export interface Beginning {
 export async function beginningOf(
   dataKeys: DataKeys,
   source: RangeSource,
-  context: Context | undefined,
+  encodedContext: Uint8Array,
   options: SealOptions,
 ): Promise<Beginning> {
-  const encoded = encodeContext(context)
   const sealedBytes = await source.size(options)
   if (!Number.isSafeInteger(sealedBytes) || sealedBytes < 0)
     throw new InvalidInput("Cannot read a source: its size is no whole number")
   const first = await exactly(source, 0, Math.min(FIRST, sealedBytes), options)
-  const length = headerLength(first) + HEADER
-  const head = length <= first.length ? first : await exactly(source, 0, Math.min(length, sealedBytes), options)
-  const { body, ...header } = parseHeader(head)
-  const bodyAt = head.length - body.length
-  const plainBytes = openedSize(sealedBytes - bodyAt)
+  const chunksAt = lengthBeforeChunks(first)
+  const plainBytes = openedSize(sealedBytes - chunksAt + HEADER)
   if (plainBytes === undefined) throw new InvalidFormat("Cannot read an envelope: its body is cut short")
-  if (header.hasContext !== encoded.length > NO_PAIRS) throw new DecryptionFailed()
-  const binding = bodyContext(header, encoded)
-  const message = body.subarray(0, HEADER)
-  const keys = await dataKeys.open(header, options, (dek) => keysOfMessage(dek.messages, binding, message))
-  return { keys, chunksAt: bodyAt + HEADER, sealedBytes, plainBytes }
+  const head = chunksAt <= first.length ? first.subarray(0, chunksAt) : await exactly(source, 0, chunksAt, options)
+  // A copy: the source may use its memory again.
+  const keys = await keysOfEnvelope(dataKeys, copyOf(head), encodedContext, options)
+  return { keys, chunksAt, sealedBytes, plainBytes }
 }
 
 async function exactly(
@@ -71,6 +62,17 @@ async function exactly(
   abytes(bytes, undefined, "what a source gives")
   if (bytes.length === length) return bytes
   throw new FileError(`Cannot read a source: it gives ${bytes.length} bytes where ${length} were asked for`)
+}
+
+function room(length: number): Uint8Array {
+  try {
+    return new Uint8Array(length)
+  } catch (cause) {
+    throw new LimitExceeded(`Cannot read a range: there is no memory for ${length} bytes`, {
+      hint: "read it in parts, or open it into a file: openFile",
+      cause,
+    })
+  }
 }
 
 /** Reads parts of one plaintext; its key was asked for once. */
@@ -101,6 +103,7 @@ export class SealedReader {
    *
    * @throws {InvalidInput} when it begins behind the end
    * @throws {DecryptionFailed} when a chunk of it does not authenticate
+   * @throws {LimitExceeded} when there is no memory for so many bytes
    */
   async read(offset: number, length: number, options: CallOptions = {}): Promise<Uint8Array> {
     const { plainBytes } = this.#beginning
@@ -108,7 +111,9 @@ export class SealedReader {
     if (offset > plainBytes)
       throw new InvalidInput(`Cannot read from ${offset} on: there are ${await this.size(options)} bytes`)
     const end = Math.min(offset + length, plainBytes)
-    const out = new Uint8Array(end - offset)
+    // Memory is not asked for on the word of a length that nobody vouches for.
+    if (reachesEnd && end - offset > CHUNKS * CHUNK) await this.size(options)
+    const out = room(end - offset)
     try {
       const last = reachesEnd ? Math.floor(plainBytes / CHUNK) : Math.floor((end - 1) / CHUNK)
       if (out.length === 0 && !reachesEnd) return out

@@ -19,9 +19,6 @@ export interface SourceFile {
   readonly identity: Identity
 }
 
-/** A file that is open for writing. */
-export type TargetFile = Omit<SourceFile, "size">
-
 /** What tells a file from other files. It goes to worker threads as it is. */
 export interface Identity {
   readonly dev: bigint
@@ -71,10 +68,14 @@ export async function checkApart({ path, identity }: SourceFile, target: string)
     })
 }
 
-/** @throws {FileError} when the file is not what it was when it was opened */
-export async function checkUnchanged({ path, handle, identity }: SourceFile): Promise<void> {
-  const { size, mtimeNs } = await handle.stat({ bigint: true })
-  if (size !== identity.size || mtimeNs !== identity.mtimeNs) throw changed(path)
+/** @throws {FileError} when the file is not what it was when it was opened, or has more bytes than it says, as files of `/proc` have */
+export async function checkUnchanged({ path, handle, size, identity }: SourceFile): Promise<void> {
+  await withFile("read", path, async () => {
+    const found = await handle.stat({ bigint: true })
+    if (found.size !== identity.size || found.mtimeNs !== identity.mtimeNs) throw changed(path)
+    const { bytesRead } = await handle.read(new Uint8Array(1), 0, 1, size)
+    if (bytesRead > 0) throw changed(path)
+  })
 }
 
 /** It grew, shrank or was written to: which of its bytes belong together is not known. */
@@ -102,14 +103,6 @@ export async function readAt(
       done += bytesRead
     }
   })
-}
-
-/** Writes all of `bytes`. */
-export async function writeAt(handle: FileHandle, bytes: Uint8Array, offset: number): Promise<void> {
-  for (let done = 0; done < bytes.length; ) {
-    const { bytesWritten } = await handle.write(bytes, done, bytes.length - done, offset + done)
-    done += bytesWritten
-  }
 }
 
 /** Any part of an open file. */

@@ -55,14 +55,11 @@ async function sealPrepared(
 ): Promise<Row> {
   try {
     Object.assign(row, await hashFields(tools, values, options))
-    const { dek, wrapped, version } = await tools.dataKeys.generateBare(options)
-    try {
+    await tools.dataKeys.sealBare(options, (dek, wrapped, version) => {
       Object.assign(row, sealFields(dek, values))
-    } finally {
-      dek.destroy()
-    }
-    row[DEK_COLUMN] = wrapped
-    row[VERSION_COLUMN] = version
+      row[DEK_COLUMN] = wrapped
+      row[VERSION_COLUMN] = version
+    })
     row[METADATA_COLUMN] = formatMetadata({ alias: tools.alias, at: new Date() })
     return inOrder(schema, row)
   } finally {

@@ -1,3 +1,5 @@
+import type { CallOptions } from "../contracts.ts"
+import type { Program } from "./_program.ts"
 import type { Lease, Use } from "./dek-cache.ts"
 
 /** What holds a key that is overwritten in the end. */
@@ -7,11 +9,36 @@ export interface Destroyable {
   readonly keyIDs?: readonly string[]
 }
 
+/** What a caller asks a side for. */
+export interface Ask<Value> {
+  /** All that the answer depends on. */
+  readonly id: string
+  readonly use: Use
+  readonly fetch: (options: CallOptions) => Promise<Value>
+  readonly program: Program
+  readonly partition: string
+  /** The key-encryption key that is asked, where it is known before. */
+  readonly kek?: AskedKEK | undefined
+}
+
+/** A key-encryption key that is asked to unwrap. */
+export interface AskedKEK {
+  /** As this program names it, and as the data does: copies of one key in several regions have an id each. */
+  readonly keyIDs: readonly string[]
+  readonly provider?: string
+}
+
+/** What is asked of whom: several key-encryption keys may unwrap one data key, and the answer of each is its own. */
+export function callOf({ id, kek }: Ask<unknown>): string {
+  const [keyID] = kek?.keyIDs ?? []
+  return keyID === undefined ? id : `${keyID.length}/${keyID}/${id}`
+}
+
 /** A key in the cache, what was taken of it, and who uses it. */
-export class Entry<Value extends Destroyable, From> {
+export class Entry<Value extends Destroyable> {
   readonly value: Value
   /** What was asked for. */
-  readonly from: From
+  readonly from: Ask<Value>
   readonly expiresAt: number
   /** From when on a use of it looks for its successor. */
   refreshAt: number
@@ -23,7 +50,7 @@ export class Entry<Value extends Destroyable, From> {
   // The first is that of the flight, until everybody who waited took theirs.
   #leases = 1
 
-  constructor(value: Value, from: From, taken: Use, expiresAt: number, refreshAt: number) {
+  constructor(value: Value, from: Ask<Value>, taken: Use, expiresAt: number, refreshAt: number) {
     this.value = value
     this.from = from
     this.messages = taken.messages
@@ -63,7 +90,7 @@ class HeldLease<Value extends Destroyable> implements Lease<Value> {
   readonly value: Value
   #entry: { giveBack(): void } | undefined
 
-  constructor(entry: Entry<Value, unknown>) {
+  constructor(entry: Entry<Value>) {
     this.value = entry.value
     this.#entry = entry
   }

@@ -21,7 +21,7 @@ export interface CacheCounters {
   readonly evictions: Record<Eviction, number>
 }
 
-/** */
+/** Nothing yet. */
 export const noCounters = (): CacheCounters => ({
   ...{ hits: 0, misses: 0, coalesced: 0, stale: 0, refreshes: 0, refreshFailures: 0, negative: 0, size: 0 },
   evictions: { age: 0, messages: 0, bytes: 0, capacity: 0, invalidated: 0 },

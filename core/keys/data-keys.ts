@@ -169,17 +169,18 @@ export class DataKeys {
   // --- Data keys whose wrap stands alone, without id or context: the Go library's ---
 
   /**
-   * Makes a data key; the caller destroys it.
+   * Seals with a data key of its own, which is not kept.
    *
-   * @returns the key, its wrap, and the version that the database records
+   * @param seal gets the key, its wrap, and the version that the database records
    * @throws {InvalidConfiguration} when this program has no database
    */
-  async generateBare(
+  async sealBare<Result>(
     options: CallOptions,
-  ): Promise<{ readonly dek: DataKey; readonly wrapped: Uint8Array; readonly version: number }> {
+    seal: (dek: DataKey, wrapped: Uint8Array, version: number) => Result,
+  ): Promise<Result> {
     this.#recorded()
-    const { dek, wrapped, kekVersion } = await this.keyring.generateBare(options)
-    return { dek, wrapped: wrapped.ciphertext, version: kekVersion }
+    const lease = await this.cache.seal("bare", ALL, (call) => this.keyring.generateBare(call), options)
+    return using(lease, ({ dek, keys: [entry], kekVersion }) => seal(dek, (entry as KeyEntry).wrapped, kekVersion))
   }
 
   /**
@@ -199,7 +200,7 @@ export class DataKeys {
     const id = `bare/${keyID.length}/${keyID}/${latin1(own)}`
     const load = async (call: CallOptions): Promise<DataKey> =>
       new DataKey(NO_DEK_ID, await this.keyring.unwrapRecorded(own, keyID, undefined, call))
-    const lease = await this.cache.open(id, load, options, { keyID })
+    const lease = await this.cache.open(id, load, options, { keyIDs: [keyID] })
     try {
       return await use(lease.value)
     } finally {
@@ -369,17 +370,21 @@ export class DataKeys {
     const { provider, ref, version, wrapped } = allowed.entry
     // Everything that the answer depends on; lengths keep the parts apart.
     const id = `${provider}/${version}/${hex(dekID)}/${ref.length}/${ref}/${allowed.contextID.length}/${allowed.contextID}/${latin1(wrapped)}`
-    const place = { dekID, id, kek: { keyID: allowed.keyID, provider: allowed.kms.provider } }
+    const keyIDs = [allowed.keyID, providerOf(allowed.entry).keyID]
+    const place = { dekID, id, kek: { keyIDs, provider: allowed.kms.provider } }
     this.#places.set(allowed, place)
     return place
   }
 }
 
+/** What takes more than any key may seal: it has one of its own, which is not kept. */
+export const ALL: Use = { messages: 1, bytes: Number.POSITIVE_INFINITY }
+
 /** Where a stored data key is kept. */
 interface Place {
   readonly dekID: Uint8Array
   readonly id: string
-  readonly kek: { readonly keyID: string; readonly provider: string }
+  readonly kek: { readonly keyIDs: readonly string[]; readonly provider: string }
 }
 
 function using<Value, Result>(lease: Lease<Value>, use: (value: Value) => Result): Result {

@@ -8,7 +8,7 @@
  */
 import type { CallOptions, Clock } from "../contracts.ts"
 import { InvalidInput } from "../errors.ts"
-import type { Destroyable } from "./_entry.ts"
+import type { AskedKEK, Destroyable } from "./_entry.ts"
 import { type CacheCounters, noCounters, type Program } from "./_program.ts"
 import type { DEKCacheOptions } from "./cache-limits.ts"
 import { DEKStore } from "./dek-store.ts"
@@ -126,14 +126,14 @@ export class DEKCache<Sealing extends Destroyable, Opening extends Destroyable> 
    * The key of stored data: at once when it is there.
    *
    * @param id all that was given to the KMS
-   * @param kek the key-encryption key that is asked, and its service
+   * @param kek the key-encryption key that is asked
    * @throws {KMSUnavailable} when the KMS does not answer in time
    */
   open(
     id: string,
     load: (options: CallOptions) => Promise<Opening>,
     options: LeaseOptions = {},
-    kek?: { readonly keyID: string; readonly provider?: string },
+    kek?: AskedKEK,
   ): Lease<Opening> | Promise<Lease<Opening>> {
     const { partition = "" } = options
     return this.#store.opening.lease(

@@ -4,15 +4,15 @@
  * @module
  */
 import { abytes, concat, copyOf, equal, fromHex, wipe } from "../bytes.ts"
+import { isBulk } from "../cipher/bulk.ts"
 import { isCommittedTo, openMessage, sealMessage } from "../cipher/cobblestone.ts"
-import { type Context, encodeContext } from "../cipher/context.ts"
+import { type Context, encodeContext, hasPairs } from "../cipher/context.ts"
 import { bodyContext, encodeHeader, type Header, type ParsedEnvelope, parseEnvelope } from "../cipher/envelope.ts"
 import type { CallOptions } from "../contracts.ts"
 import { DecryptionFailed, KeyNotAllowed, type Try } from "../errors.ts"
 import type { DataKeys } from "./data-keys.ts"
 import { type DataKey, DEK_LENGTH, type SealingKey, withDataKey } from "./dek.ts"
-
-const NO_PAIRS = 2
+import { openLarge, sealLarge } from "./large-envelopes.ts"
 
 /** What `seal` takes beside the bytes and the context. */
 export interface SealOptions extends CallOptions {
@@ -42,7 +42,7 @@ export function sealWith(
   salt?: Uint8Array,
 ): Uint8Array {
   const { dek } = key
-  const hasContext = encodedContext.length > NO_PAIRS
+  const hasContext = hasPairs(encodedContext)
   const binding = bodyContext({ dekID: dek.id, hasContext }, encodedContext)
   return sealMessage(dek.messages, binding, plaintext, key.header(hasContext), salt)
 }
@@ -56,6 +56,7 @@ export function sealEnvelope(
 ): Uint8Array | Promise<Uint8Array> {
   abytes(plaintext, undefined, "plaintext")
   const encoded = encodeContext(context)
+  if (isBulk(plaintext.length)) return sealLarge(dataKeys, plaintext, encoded, options)
   let own = plaintext
   const sealed = dataKeys.seal("envelope", { messages: 1, bytes: plaintext.length }, options, (key) =>
     sealWith(key, own, encoded),
@@ -75,11 +76,18 @@ export function openEnvelope(
 ): Uint8Array | Promise<Uint8Array> {
   abytes(envelope, undefined, "envelope")
   const { parsed, binding } = prepare(envelope, context)
-  const attempt = (dek: DataKey): Uint8Array | undefined => openMessage(dek.messages, binding, parsed.body)
-  if (options.dek === undefined) return dataKeys.open(parsed, options, attempt)
-  const plaintext = withDataKey(parsed.dekID, supplied(parsed, options.dek, options.dekID ?? ""), attempt)
-  if (plaintext === undefined) throw new DecryptionFailed()
-  return plaintext
+  let { body } = parsed
+  const attempt = (dek: DataKey): Uint8Array | undefined => openMessage(dek.messages, binding, body)
+  if (options.dek !== undefined) {
+    const plaintext = withDataKey(parsed.dekID, supplied(parsed, options.dek, options.dekID ?? ""), attempt)
+    if (plaintext === undefined) throw new DecryptionFailed()
+    return plaintext
+  }
+  if (isBulk(body.length)) return openLarge(dataKeys, parsed, binding, options)
+  const opened = dataKeys.open(parsed, options, attempt)
+  // The caller may change its bytes while the KMS is asked.
+  if (opened instanceof Promise) body = copyOf(body)
+  return opened
 }
 
 function supplied({ dekID }: Header, dek: Uint8Array, id: string): Uint8Array {
@@ -97,7 +105,7 @@ function prepare(
 ): { parsed: ParsedEnvelope; binding: Uint8Array[] } {
   const encoded = encodeContext(context)
   const parsed = parseEnvelope(envelope)
-  if (parsed.hasContext !== encoded.length > NO_PAIRS) throw new DecryptionFailed()
+  if (parsed.hasContext !== hasPairs(encoded)) throw new DecryptionFailed()
   return { parsed, binding: bodyContext(parsed, encoded) }
 }
 
@@ -128,6 +136,6 @@ export async function verifyEnvelope(
   options: CallOptions = {},
 ): Promise<Verification[]> {
   abytes(envelope, undefined, "envelope")
-  const { parsed, binding } = prepare(envelope, context)
+  const { parsed, binding } = prepare(copyOf(envelope), context)
   return await dataKeys.tryEach(parsed, options, (dek) => openMessage(dek.messages, binding, parsed.body) !== undefined)
 }

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { hex, latin1, wipe } from "../bytes.ts"
+import { copyOf, hex, latin1, wipe } from "../bytes.ts"
 import { type Context, encodeContext } from "../cipher/context.ts"
 import { entryProblem, isProviderName, type KeyEntry, keyName, PROVIDERS, providerOf } from "../cipher/envelope.ts"
 import type { CallOptions, Clock, KEKVersionStore, KeyManagementService, WrappedDEK } from "../contracts.ts"
@@ -110,6 +110,11 @@ export class Keyring {
     await Promise.all(this.#keks.map((kek) => kek.versions?.reload(options) ?? this.#resolve(kek, options)))
   }
 
+  /** What each alias resolved to so far, the latest first. */
+  get keyIDs(): readonly (readonly string[])[] {
+    return this.#keks.map(keyIDsOf)
+  }
+
   /** What keeps the keys, as they resolved, from standing in one envelope, or `undefined`. */
   get problem(): string | undefined {
     const unnamed = this.#keks.find(({ kms }) => !isProviderName(kms.provider))
@@ -159,9 +164,10 @@ export class Keyring {
   }
 
   /** Makes a data key and wraps it under the first key alone, with nothing bound to it. */
-  async generateBare(options: CallOptions): Promise<Wrap & { readonly dek: DataKey }> {
-    const { plaintext, ...wrap } = await this.#generate(this.#keks[0] as Ring, {}, options)
-    return { ...wrap, dek: new DataKey(NO_DEK_ID, plaintext) }
+  async generateBare(options: CallOptions): Promise<SealingKey> {
+    const [first] = this.#keks as [Ring]
+    const { plaintext, wrapped, kekVersion } = await this.#generate(first, {}, options)
+    return new SealingKey(new DataKey(NO_DEK_ID, plaintext), [entryOf(first, wrapped)], kekVersion)
   }
 
   async #generate(
@@ -241,7 +247,7 @@ export class Keyring {
     const known = this.#allowed.get(keys)
     if (known && this.#keks.every((kek, i) => known.keyIDs[i] === keyIDsOf(kek))) return known.entries
     const entries = this.#findAllowed(keys)
-    this.#allowed.set(keys, { keyIDs: this.#keks.map(keyIDsOf), entries })
+    this.#allowed.set(keys, { keyIDs: this.keyIDs, entries })
     return entries
   }
 
@@ -276,7 +282,8 @@ export class Keyring {
   async unwrap(allowed: AllowedEntry, dekID: Uint8Array, options: CallOptions = {}): Promise<Uint8Array> {
     const { entry, kms, keyID } = allowed
     if (contradictsItself(entry)) throw new DecryptionFailed()
-    const wrapped = { ciphertext: entry.wrapped, keyID, version: entry.version }
+    // A header that was read is kept: what a service does to the bytes it is given, it does to its own.
+    const wrapped = { ciphertext: copyOf(entry.wrapped), keyID, version: entry.version }
     return await this.#decrypt(kms, wrapped, kmsContext(dekID, allowed.kmsContext), options)
   }
 
@@ -361,7 +368,8 @@ function checked(kek: Ring, operation: string, keyID: string, answer: WrappedDEK
   if (!(ciphertext instanceof Uint8Array)) throw refusedAnswer(kek, operation, "it answered with no bytes")
   const problem = entryProblem(entryOf(kek, answer))
   if (problem) throw refusedAnswer(kek, operation, problem)
-  return { ciphertext, keyID, version }
+  // The key seals for a while, and the service may use its memory again.
+  return { ciphertext: copyOf(ciphertext), keyID, version }
 }
 
 /** Whether two ids of a service's keys are of one key. */

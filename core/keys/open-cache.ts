@@ -19,9 +19,11 @@ let last = 0
  * The cache that a configuration asks for.
  *
  * @param configuration with the services as the program gave them: two programs are told apart by these
+ * @param keyIDs what the aliases resolved to: one that was moved is another key
  */
 export function openDEKCache(
   { keks, database, dekCache, clock }: ResolvedConfiguration,
+  keyIDs: readonly (readonly string[])[],
   watch: CacheWatch,
 ): DEKCache<SealingKey, DataKey> {
   const { provider } = keks[0].kms
@@ -32,7 +34,9 @@ export function openDEKCache(
   const same = [
     partition,
     database && numberOf(database),
-    keks.map(({ kms, alias, wraps, kmsContext }) => [numberOf(kms), alias, wraps, latin1(encodeContext(kmsContext))]),
+    keks.map(({ kms, alias, wraps, kmsContext }, i) => {
+      return [numberOf(kms), alias, keyIDs[i], wraps, latin1(encodeContext(kmsContext))]
+    }),
   ]
   return new DEKCache(shared.limits, clock, {
     namespace: `#${JSON.stringify(same)}`,

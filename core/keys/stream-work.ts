@@ -3,19 +3,13 @@
  *
  * @module
  */
-import { concat } from "../bytes.ts"
-import { HEADER } from "../cipher/chunks.ts"
-import { beginMessage, keysOfMessage } from "../cipher/cobblestone.ts"
 import type { Blocks, Steps, Work } from "../cipher/duplex.ts"
-import { bodyContext, headerLength, parseHeader } from "../cipher/envelope.ts"
 import { AfterHead, Opening, Sealing } from "../cipher/stream.ts"
-import { DecryptionFailed, InvalidFormat, InvalidInput } from "../errors.ts"
+import { InvalidInput } from "../errors.ts"
 import type { SealStreamOptions } from "../stream-types.ts"
-import type { DataKeys } from "./data-keys.ts"
-import type { SealingKey } from "./dek.ts"
+import { ALL, type DataKeys } from "./data-keys.ts"
+import { beginEnvelope, keysOfEnvelope, lengthBeforeChunks } from "./envelope-body.ts"
 import type { SealOptions } from "./envelopes.ts"
-
-const NO_PAIRS = 2
 
 // --- Sealing ---
 
@@ -25,19 +19,11 @@ export async function beginSealing(
   encodedContext: Uint8Array,
   { size, ...options }: SealStreamOptions,
 ): Promise<Work> {
-  const hasContext = encodedContext.length > NO_PAIRS
-  const begin = (key: SealingKey): EnvelopeSealing => {
-    const binding = bodyContext({ dekID: key.dek.id, hasContext }, encodedContext)
-    const { head, keys } = beginMessage(key.dek.messages, binding)
-    return new EnvelopeSealing(concat(key.header(hasContext), head), new Sealing(keys), size)
-  }
-  if (size !== undefined) return await dataKeys.seal("envelope", { messages: 1, bytes: size }, options, begin)
-  const key = await dataKeys.keyring.generate(options)
-  try {
-    return begin(key)
-  } finally {
-    key.destroy()
-  }
+  const use = size === undefined ? ALL : { messages: 1, bytes: size }
+  return await dataKeys.seal("envelope", use, options, (key) => {
+    const { head, keys } = beginEnvelope(key, encodedContext)
+    return new EnvelopeSealing(head, new Sealing(keys), size)
+  })
 }
 
 class EnvelopeSealing implements Work {
@@ -81,17 +67,8 @@ class EnvelopeSealing implements Work {
 
 /** Opens an envelope: the data key is asked for when all that stands before the first chunk has come. @internal */
 export function beginOpening(dataKeys: DataKeys, encodedContext: Uint8Array, options: SealOptions): Work {
-  return new AfterHead(lengthBeforeChunks, async (bytes) => {
-    const { body, ...header } = parseHeader(bytes)
-    if (body.length < HEADER) throw new InvalidFormat("Cannot read an envelope: its body is cut short")
-    if (header.hasContext !== encodedContext.length > NO_PAIRS) throw new DecryptionFailed()
-    const binding = bodyContext(header, encodedContext)
-    return new Opening(await dataKeys.open(header, options, (dek) => keysOfMessage(dek.messages, binding, body)))
-  })
-}
-
-// As far as what has come tells.
-function lengthBeforeChunks(bytes: Uint8Array): number {
-  const length = headerLength(bytes)
-  return length > bytes.length ? length : length + HEADER
+  return new AfterHead(
+    lengthBeforeChunks,
+    async (head) => new Opening(await keysOfEnvelope(dataKeys, head, encodedContext, options)),
+  )
 }

@@ -243,7 +243,7 @@ function cache({ cache }: DataKeys): HealthCheck {
   const { size, hits, misses } = cache.stats()
   const { stale } = cache
   if (stale > 0) {
-    const detail = `${stale} of ${size} keys seal past their age: the KMS could not be asked for others`
+    const detail = `keys that seal past their age: ${stale}; the KMS could not be asked for others`
     return { check: "cache", status: "degraded", code: "KMS_UNAVAILABLE", detail, durationMs: 0 }
   }
   return { check: "cache", status: "healthy", detail: `${size} keys, ${hits} hits, ${misses} misses`, durationMs: 0 }

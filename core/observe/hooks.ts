@@ -99,8 +99,7 @@ export function metricsHook(collector: MetricsCollector): ObservabilityHook {
 
 /**
  * A hook that logs: operations at `debug`, failed ones at `error` with their code, what changes a key at `info`, a data key
- * that is used past its age at `warn`. `withLogger` has
- * it already.
+ * that is used past its age at `warn`. `withLogger` has it already.
  *
  * @example Log lines as JSON
  * ```ts

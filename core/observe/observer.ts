@@ -6,6 +6,7 @@
  */
 import type { Clock, Logger, MetricsCollector, ObservabilityHook, ServiceEvent, Tags } from "../contracts.ts"
 import { isRetryableError } from "../errors.ts"
+import type { DEKCacheStats, Eviction } from "../keys/dek-cache.ts"
 import { guardHook, guardLogger, guardMetrics } from "./guard.ts"
 import { errorCode, formatMs, isAbort, loggingHook, metricsHook } from "./hooks.ts"
 
@@ -13,17 +14,7 @@ import { errorCode, formatMs, isAbort, loggingHook, metricsHook } from "./hooks.
 export type ServiceKind = "kms" | "secrets" | "database"
 
 /** The counters of a cache, as they are now: all but the size only grow. @internal */
-export interface CacheCounters {
-  readonly hits: number
-  readonly misses: number
-  readonly coalesced: number
-  readonly stale: number
-  readonly refreshes: number
-  readonly refreshFailures: number
-  readonly negative: number
-  readonly size: number
-  readonly evictions: Readonly<Record<string, number>>
-}
+export type CacheCounters = Omit<DEKCacheStats, "flights" | "queued">
 
 /** What an operation does, for those who add up several of them. */
 const TYPES: Readonly<Record<string, string>> = Object.assign(Object.create(null) as Record<string, string>, {
@@ -253,7 +244,10 @@ export class Observer {
     const told = new Map<string, number>()
     let size = -1
     const evicted = new Map(
-      Object.keys(counters.evictions).map((reason) => [reason, { tags: Object.freeze({ reason }), told: 0 }]),
+      (Object.keys(counters.evictions) as Eviction[]).map((reason) => [
+        reason,
+        { tags: Object.freeze({ reason }), told: 0 },
+      ]),
     )
     this.#reportCache = () => {
       for (const [name, metric] of COUNTED) {
@@ -263,7 +257,7 @@ export class Observer {
         metrics.incrementCounterBy(metric, more, NOTHING)
       }
       for (const [reason, each] of evicted) {
-        const more = (counters.evictions[reason] ?? 0) - each.told
+        const more = counters.evictions[reason] - each.told
         if (more === 0) continue
         each.told += more
         metrics.incrementCounterBy("encx.cache.evictions", more, each.tags)

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { latin1, wipe } from "../bytes.ts"
+import { copyOf, latin1, wipe } from "../bytes.ts"
 import { encodeHeader } from "../cipher/envelope.ts"
 import type { CallOptions } from "../contracts.ts"
 import { InvalidFormat, InvalidInput } from "../errors.ts"
@@ -36,8 +36,8 @@ export async function openRecord(
   const plain = Object.fromEntries(plainFields(schema).map((name) => [name, storedColumn(row, name)]))
   if (fields.length === 0) return plain
   const header = rowKeyOf(row)
-  const stored = fields.map((field) => ({ field, column: storedField(field, row) }))
-  const opened = await tools.dataKeys.open(header, { ...options, partition: identity.tenant }, (dek) => {
+  let stored = fields.map((field) => ({ field, column: storedField(field, row) }))
+  const opening = tools.dataKeys.open(header, { ...options, partition: identity.tenant }, (dek) => {
     const values: Row = {}
     for (const { field, column } of stored) {
       if (column === null) {
@@ -51,7 +51,10 @@ export async function openRecord(
     }
     return values
   })
-  return { ...plain, ...opened }
+  // The caller may change its bytes while the KMS is asked.
+  if (opening instanceof Promise)
+    stored = stored.map(({ field, column }) => ({ field, column: column && copyOf(column) }))
+  return { ...plain, ...(await opening) }
 }
 
 /** Compares a value with the hash of a row's field. */

@@ -127,7 +127,9 @@ export function nativeSchema<
   const Row extends RowBinding<F>,
   const Tenant extends TenantKeys<F> = never,
 >(table: string, options: RecordOptions<Row, Tenant>, fields: F): Schema<F, Row, Tenant> {
-  const schema: Schema<F, Row, Tenant> = { table, row: options.row, tenant: options.tenant, fields: { ...fields } }
+  // A field that is added later would be none of its shape, and dropped.
+  const own = Object.freeze({ ...fields })
+  const schema: Schema<F, Row, Tenant> = { table, row: options.row, tenant: options.tenant, fields: own }
   const problems = [...tableProblems(schema), ...sealedFields(schema).flatMap(fieldProblems), ...columnProblems(schema)]
   if (problems.length > 0)
     throw new InvalidConfiguration(problems.map((problem) => `Cannot use the schema "${table}": ${problem}`))

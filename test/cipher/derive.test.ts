@@ -3,6 +3,7 @@ import { createSecretKey, hkdfSync, randomInt } from "node:crypto"
 import { test } from "node:test"
 import { hex, randomBytes } from "../../core/bytes.ts"
 import { ExpandKey, type Hash, hkdf, hkdfExpand, hkdfExtract, hmac, labelled } from "../../core/cipher/derive.ts"
+import { Closed } from "../../core/errors.ts"
 
 const HASHES: readonly (readonly [Hash, number])[] = [
   ["sha256", 32],
@@ -64,7 +65,30 @@ test("ExpandKey takes 32 bytes, keeps its own copy, and is of no use after destr
   key.fill(0)
   assert.equal(hex(expanded(kept)), before)
   kept.destroy()
-  assert.notEqual(hex(expanded(kept)), before)
+  assert.throws(() => expanded(kept), Closed)
+})
+
+test("ExpandKey.export() gives the key, and leaves no other copy of it", () => {
+  const key = randomBytes(32)
+  const kept = new ExpandKey(key)
+  const { slice } = Uint8Array.prototype
+  const copies: Uint8Array[] = []
+  Uint8Array.prototype.slice = function (...range) {
+    const copy = slice.apply(this, range)
+    copies.push(copy)
+    return copy
+  }
+  try {
+    const exported = kept.export()
+    assert.equal(hex(exported), hex(key))
+    exported.fill(0)
+  } finally {
+    Uint8Array.prototype.slice = slice
+  }
+  assert.deepEqual(
+    copies.filter((copy) => copy.some((byte) => byte !== 0)),
+    [],
+  )
 })
 
 test("hmac() is the same when its message comes in parts", () => {

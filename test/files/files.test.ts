@@ -2,11 +2,13 @@ import assert from "node:assert/strict"
 import { spawnSync } from "node:child_process"
 import {
   appendFileSync,
+  chmodSync,
   existsSync,
   linkSync,
   lstatSync,
   mkdirSync,
   openSync,
+  readdirSync,
   readFileSync,
   statSync,
   symlinkSync,
@@ -20,6 +22,7 @@ import { pathToFileURL } from "node:url"
 import { randomBytes } from "../../core/bytes.ts"
 import { DecryptionFailed, FileError, FileExists, FileNotFound, InvalidFormat, InvalidInput } from "../../mod.ts"
 import { newTestCrypto } from "../../testing.ts"
+import { runScript } from "../_script.ts"
 import { folderForTests, SIZES } from "./_folder.ts"
 
 const { at, leftovers } = folderForTests()
@@ -107,6 +110,58 @@ describe("sealFile() and openFile()", () => {
         told.toSorted(([a = 0], [b = 0]) => a - b),
       )
     }
+  })
+
+  it("take what they are given as it is at the call", async () => {
+    writeFileSync(at("plain"), "text")
+    mkdirSync(at("elsewhere"), { recursive: true })
+    const before = process.cwd()
+    const away = async <Result>(work: () => Promise<Result>): Promise<Result> => {
+      process.chdir(at("."))
+      try {
+        const working = work()
+        process.chdir(at("elsewhere"))
+        return await working
+      } finally {
+        process.chdir(before)
+      }
+    }
+    const context: Record<string, string> = { tenant: "acme" }
+    const url = pathToFileURL(at("from here"))
+    const sealing = async (): Promise<unknown> => {
+      const sealed = crypto.sealFile("plain", url, context)
+      context["tenant"] = "another"
+      url.pathname += ", or from there"
+      return await sealed
+    }
+    await away(sealing)
+    await away(() => crypto.openFile("from here", "back", CONTEXT))
+    same(at("back"), Buffer.from("text"))
+    const range = { offset: 1, length: 2 }
+    const part = await away(async () => {
+      const opened = crypto.openRange("from here", range, CONTEXT)
+      range.length = 3
+      return await opened
+    })
+    assert.equal(Buffer.from(part).toString(), "ex")
+    assert.deepEqual(readdirSync(at("elsewhere")), [])
+  })
+
+  it("need no right to read the folder that they write to", {
+    // Permissions are the system's: one runtime that can give up its own shows it.
+    skip:
+      process.platform === "win32" || process.versions["deno"] || process.versions["bun"] ? "Node is enough" : false,
+  }, async () => {
+    writeFileSync(at("public"), "text", { mode: 0o644 })
+    mkdirSync(at("drop box"))
+    chmodSync(at("."), 0o755)
+    chmodSync(at("drop box"), 0o333)
+    const args = [at("public"), at("before"), at("drop box/sealed")]
+    const { code, stdout, stderr } = await runScript(new URL("./_drop-box.ts", import.meta.url), { args })
+    chmodSync(at("drop box"), 0o700)
+    assert.equal(code, 0, stderr)
+    assert.deepEqual(JSON.parse(stdout), { bytesRead: 4, bytesWritten: statSync(at("drop box/sealed")).size })
+    assert.deepEqual(readdirSync(at("drop box")), ["sealed"])
   })
 
   it("reserve the bytes of a cached data key", async () => {
@@ -265,6 +320,23 @@ describe("a target", () => {
       assert.deepEqual(leftovers(), [])
     })
   }
+
+  it("does not appear for a source that has more bytes than it says", {
+    skip: existsSync("/proc/self/status") ? false : "there is none here",
+  }, async () => {
+    await assert.rejects(crypto.sealFile("/proc/self/status", at("never")), FileError)
+    assert.ok(!existsSync(at("never")))
+  })
+
+  it("is not blamed for what the program itself fails with", async () => {
+    writeFileSync(at("present"), "text")
+    const own = Object.assign(new Error("a pipe of the program's"), { code: "EPIPE" })
+    const onProgress = (): void => {
+      throw own
+    }
+    await assert.rejects(crypto.sealFile(at("present"), at("never"), {}, { onProgress }), (error) => error === own)
+    assert.deepEqual(leftovers(), [])
+  })
 
   it("does not appear for what is no envelope", async () => {
     for (const bytes of ["", "text", "\x8eENX", "x".repeat(5000)]) {

@@ -7,7 +7,15 @@ import { fromHex, randomBytes } from "../../core/bytes.ts"
 import { CHUNK, HEADER, openedSize, SEALED_CHUNK, sealedSize } from "../../core/cipher/chunks.ts"
 import { keysOfMessage } from "../../core/cipher/cobblestone.ts"
 import { SealedReader } from "../../core/files/sealed-reader.ts"
-import { DecryptionFailed, FileError, FileNotFound, InvalidFormat, InvalidInput, type RangeSource } from "../../mod.ts"
+import {
+  DecryptionFailed,
+  FileError,
+  FileNotFound,
+  InvalidFormat,
+  InvalidInput,
+  LimitExceeded,
+  type RangeSource,
+} from "../../mod.ts"
 import { newTestCrypto } from "../../testing.ts"
 import { needsVectors, readWycheproof } from "../vectors.ts"
 import { folderForTests, SIZES } from "./_folder.ts"
@@ -55,6 +63,12 @@ describe("openRange()", () => {
         assert.ok(Buffer.compare(tail, expected) === 0, `${size}: -${offset}`)
       }
     }
+  })
+
+  it("gives all of it where no range is given", async () => {
+    const source = memorySource(await crypto.seal(Buffer.from("0123456789")))
+    assert.equal(Buffer.from(await crypto.openRange(source)).toString(), "0123456789")
+    assert.equal(Buffer.from(await crypto.openRange(source, undefined, {})).toString(), "0123456789")
   })
 
   it("counts a negative offset from the end, and from the beginning where there are fewer", async () => {
@@ -166,6 +180,40 @@ describe("openRange()", () => {
       const wrong: RangeSource = { ...short, size: async () => size }
       await assert.rejects(crypto.openRange(wrong, {}), InvalidInput)
     }
+  })
+
+  it("asks for no memory on the word of a size that nobody vouches for", async () => {
+    const sealed = await crypto.seal(randomBytes(3 * CHUNK))
+    // The beginning is the true one; what follows it is not.
+    const endless: RangeSource = {
+      size: async () => sealed.length + 2 ** 37 * SEALED_CHUNK,
+      read: async (offset, length) => {
+        const bytes = new Uint8Array(length)
+        bytes.set(sealed.subarray(offset, offset + length))
+        return bytes
+      },
+    }
+    for (const range of [{}, { offset: 5 }, { offset: -1 }, { length: 2 ** 53 - 1 }])
+      await assert.rejects(crypto.openRange(endless, range), DecryptionFailed)
+    await assert.rejects(crypto.openRange(endless, { length: 2 ** 50 }), LimitExceeded)
+    assert.equal((await crypto.openRange(endless, { length: 2 * CHUNK })).length, 2 * CHUNK)
+  })
+
+  it("keeps a copy of the header, where a source uses its memory again", async () => {
+    const fresh = await newTestCrypto()
+    const sealed = await fresh.seal(Buffer.from("text"), CONTEXT)
+    const memory = new Uint8Array(sealed.length)
+    const reused: RangeSource = {
+      size: async () => sealed.length,
+      read: async (offset, length) => {
+        memory.set(sealed.subarray(offset, offset + length))
+        // While the KMS is asked.
+        if (offset === 0) setImmediate(() => memory.fill(0))
+        return memory.subarray(0, length)
+      },
+    }
+    fresh.invalidate()
+    assert.equal(Buffer.from(await fresh.openRange(reused, {}, CONTEXT)).toString(), "text")
   })
 
   it("ends with the caller's signal", async () => {

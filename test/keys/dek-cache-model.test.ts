@@ -75,7 +75,7 @@ class World {
     const lease =
       side === "sealing"
         ? cache.seal(name, use, fetch, options)
-        : cache.open(name, fetch, options, { keyID: keyIDOf(name) })
+        : cache.open(name, fetch, options, { keyIDs: [keyIDOf(name)] })
     if (!(lease instanceof Promise)) {
       this.#take(caller, question, lease)
       return

@@ -1,9 +1,18 @@
 import assert from "node:assert/strict"
 import { describe, it } from "node:test"
 import { setTimeout as sleep } from "node:timers/promises"
-import { AccessDenied, InvalidConfiguration, KeyDisabled, KeyNotFound, KMSUnavailable } from "../../core/errors.ts"
+import {
+  AccessDenied,
+  InvalidConfiguration,
+  KeyDisabled,
+  KeyNotAllowed,
+  KeyNotFound,
+  KMSUnavailable,
+} from "../../core/errors.ts"
+import { goString } from "../../core/go-encx/mod.ts"
 import { DEK_CACHE_DEFAULTS } from "../../core/keys/dek-cache.ts"
 import {
+  type ByteTransform,
   type Crypto,
   configFromEnv,
   type DEKCacheOptions,
@@ -18,6 +27,7 @@ import {
   record,
   text,
   withClock,
+  withDatabase,
   withDEKCache,
   withKEKAlias,
   withKMSContext,
@@ -25,8 +35,10 @@ import {
   withLogger,
   withMetricsCollector,
   withObservabilityHook,
+  withRetiredKEK,
 } from "../../mod.ts"
 import { memory } from "../../providers/memory.ts"
+import { memoryKEKVersions } from "../../testing.ts"
 
 const MESSAGE = Uint8Array.of(1, 2, 3)
 const FAILURE = { provider: "memory", operation: "encryptDEK" }
@@ -193,7 +205,7 @@ describe("the data-key cache: each option by its effect", () => {
     assert.equal(degraded.status, "degraded")
     assert.match(
       JSON.stringify(degraded.checks.find(({ check }) => check === "cache")),
-      /1 of 1 keys seal past their age/,
+      /keys that seal past their age: 1;/,
     )
     world.now = 14_999
     await crypto.seal(MESSAGE)
@@ -214,6 +226,18 @@ describe("the data-key cache: each option by its effect", () => {
     world.before = () => {}
     assert.notEqual(dekIDOf(crypto, await crypto.seal(MESSAGE)), dekIDOf(crypto, first))
     assert.equal((await crypto.health()).status, "healthy")
+  })
+
+  it("staleIfErrorMs seals with a key that a hook forgets as it is told of it", async () => {
+    const { world, crypto } = await started(
+      { maxAgeMs: 10_000, refreshAheadMs: 0, staleIfErrorMs: 5_000 },
+      withObservabilityHook({ onKeyOperation: (operation) => operation === "stale" && crypto.invalidate() }),
+    )
+    const first = await crypto.seal(MESSAGE)
+    world.before = () => Promise.reject(down())
+    world.now = 10_000
+    assert.equal(dekIDOf(crypto, await crypto.seal(MESSAGE)), dekIDOf(crypto, first))
+    await assert.rejects(crypto.seal(MESSAGE), KMSUnavailable)
   })
 
   it("staleIfErrorMs is for answers that may come later, for sealing, and within the other limits", async () => {
@@ -286,6 +310,41 @@ describe("the data-key cache: each option by its effect", () => {
     assert.equal(world.calls, 3)
   })
 
+  it("negativeMs keeps an answer for the copy of a key that gave it: another region is asked all the same", async () => {
+    const inner = memory()
+    await inner.createKey("app")
+    const keyID = await inner.getKeyID("app")
+    const asked: string[] = []
+    const denied = new Set(["here"])
+    const region = (name: string): KeyManagementService => ({
+      provider: "aws-kms",
+      getKeyID: async () => `${name}:key`,
+      describeKey: inner.describeKey,
+      sameKey: (a, b) => a.split(":")[1] === b.split(":")[1],
+      encryptDEK: async (id, dek, context) => ({ ...(await inner.encryptDEK(keyID, dek, context)), keyID: id }),
+      decryptDEK: async (wrapped, context) => {
+        asked.push(name)
+        if (denied.has(name)) throw new AccessDenied("Cannot unwrap a data key: denied", FAILURE)
+        return await inner.decryptDEK({ ...wrapped, keyID }, context)
+      },
+    })
+    const crypto = await newCrypto(
+      ...[withKMSService(region("here")), withKEKAlias("app"), withRetiredKEK(region("there"), "app")],
+      withClock({ now: () => 0 }),
+    )
+    const envelope = await crypto.seal(MESSAGE)
+    assert.deepEqual(await crypto.open(envelope), MESSAGE)
+    assert.deepEqual(await crypto.open(envelope), MESSAGE)
+    assert.deepEqual(asked, ["here", "there"], "then it is there, whichever of them opened it")
+    crypto.invalidate({ keyID: "here:key" })
+    assert.equal(crypto.stats().cache.size, 0, "the envelope names it so, and another copy unwrapped it")
+    denied.add("there")
+    await assert.rejects(crypto.open(envelope), AccessDenied)
+    await assert.rejects(crypto.open(envelope), AccessDenied)
+    assert.deepEqual(asked, ["here", "there", "here", "there"])
+    assert.equal(crypto.stats().cache.negative, 2)
+  })
+
   it("maxFlights bounds the calls at once, others queue in their order, and an abort leaves the queue", async () => {
     const { world, crypto } = await started({ maxFlights: 3 })
     const gates: (() => void)[] = []
@@ -327,6 +386,44 @@ describe("the data-key cache: each option by its effect", () => {
     assert.equal(world.calls, 100)
     assert.equal(crypto.stats().cache.size, 0)
   })
+
+  const drained = async ({ readable, writable }: ByteTransform): Promise<void> => {
+    await Promise.all([
+      writable.close(),
+      new Response(readable as ReadableStream<Uint8Array<ArrayBuffer>>).arrayBuffer(),
+    ])
+  }
+  const goRows = record("rows", { layout: "go-encx" }, { note: goString().encrypt() })
+  const ofTheirOwn: Record<string, (crypto: Crypto) => Promise<unknown>> = {
+    "a stream without size": (crypto) => drained(crypto.encryptStream()),
+    "a row of the Go library's": (crypto) => crypto.sealRecord(goRows, { note: "n" }),
+  }
+  for (const [what, work] of Object.entries(ofTheirOwn)) {
+    it(`maxFlights and flightTimeoutMs bound what has a key of its own, too: ${what}`, async () => {
+      const recorded = (): Option => withDatabase(memoryKEKVersions())
+      const { world, crypto } = await started({ maxFlights: 2 }, recorded())
+      const gates: (() => void)[] = []
+      world.before = () => new Promise<void>((resolve) => gates.push(resolve))
+      const done = Promise.all(Array.from({ length: 5 }, () => work(crypto)))
+      for (let ended = 0; ended < 5; ) {
+        await turn()
+        const now = gates.splice(0)
+        assert.ok(now.length <= 2)
+        ended += now.length
+        for (const open of now) open()
+      }
+      await done
+      assert.deepEqual([crypto.stats().cache.misses, crypto.stats().cache.size], [5, 0])
+      const deaf = await started({ flightTimeoutMs: 20 }, recorded())
+      deaf.world.before = () => new Promise(() => {})
+      const alive = setInterval(() => {}, 1_000)
+      try {
+        await assert.rejects(work(deaf.crypto), /did not answer within 20 ms/)
+      } finally {
+        clearInterval(alive)
+      }
+    })
+  }
 
   it("flightTimeoutMs ends the wait for a KMS that is deaf, with an error that may be tried again, and frees its place", async () => {
     const { world, crypto } = await started({ flightTimeoutMs: 20, maxFlights: 1 })
@@ -471,21 +568,42 @@ describe("the data-key cache: shared by several programs", () => {
       world.start(withDEKCache(cache, { partition: "q" })),
       world.start(place, withKEKAlias("other")),
       world.start(place, withKMSContext({ team: "a" })),
+      world.start(place, withRetiredKEK(world.kms, "other")),
+      world.start(place, withDatabase(memoryKEKVersions())),
       new World().start(place),
     ])
     const envelope = await one.seal(MESSAGE)
     assert.equal(dekIDOf(one, await same.seal(MESSAGE)), dekIDOf(one, envelope))
     const ids = await Promise.all([first, ...others].map(async (each) => dekIDOf(each, await each.seal(MESSAGE))))
-    assert.equal(new Set([...ids, dekIDOf(one, envelope)]).size, 6)
-    assert.equal(cache.stats()?.size, 5)
+    assert.equal(new Set([...ids, dekIDOf(one, envelope)]).size, 8)
+    assert.equal(cache.stats()?.size, 7)
     assert.deepEqual([one.stats().cache.misses, same.stats().cache.misses, same.stats().cache.hits], [1, 0, 1])
     // What one may open is no answer to what another may.
     await one.open(envelope)
-    await assert.rejects(others[3]?.open(envelope) as Promise<Uint8Array>)
+    await assert.rejects(others.at(-1)?.open(envelope) as Promise<Uint8Array>, KeyNotAllowed)
     cache.invalidate({ partition: "q" })
-    assert.equal(cache.stats()?.size, 5)
+    assert.equal(cache.stats()?.size, 7)
     cache.close()
     assert.equal(cache.stats()?.size, 0)
+  })
+
+  it("dekCache() gives no program a key under what its alias was before it started", async () => {
+    const world = new World()
+    const cache = dekCache({}, { clock: world.clock })
+    const place = withDEKCache(cache, { partition: "p" })
+    await world.start()
+    await world.kms.createKey?.("other")
+    let target = "app"
+    const { getKeyID } = world.kms
+    const moved = withKMSService({ ...world.kms, getKeyID: (_, options) => getKeyID(target, options) })
+    const old = await world.start(moved, place)
+    const before = await old.seal(MESSAGE)
+    await old.open(before)
+    target = "other"
+    const fresh = await world.start(moved, place)
+    assert.deepEqual(await fresh.open(await fresh.seal(MESSAGE)), MESSAGE)
+    await assert.rejects(fresh.open(before), KeyNotAllowed)
+    assert.deepEqual([old.stats().cache.misses, fresh.stats().cache.misses], [2, 2])
   })
 
   it("close() of one program leaves what others share, and takes what nobody else may use", async () => {

@@ -528,3 +528,24 @@ test("open(), verify() and rewrap() call no KMS when an entry and its ciphertext
   }
   assert.equal(crypto.stats().kms.decryptDEK, calls)
 })
+
+test("values of every size around whole chunks, and large ones, are what was given, and no bit of them can be changed", async () => {
+  const crypto = await program(await services())
+  for (const size of [16_383, 16_384, 32_767, 32_768, 32_769, 49_152, 65_536, 1_048_581]) {
+    const plaintext = randomBytes(size)
+    const given = Uint8Array.from(plaintext)
+    const sealing = crypto.seal(given, CONTEXT)
+    given.fill(0)
+    const envelope = await sealing
+    assert.equal(envelope.length, await crypto.sealedSize(size))
+    const read = Uint8Array.from(envelope)
+    const opening = crypto.open(read, CONTEXT)
+    read.fill(0)
+    assert.deepEqual(await opening, plaintext)
+    await assert.rejects(crypto.open(envelope, { ...CONTEXT, tenant: "other" }), DecryptionFailed)
+    const { bodyBytes } = crypto.inspect(envelope)
+    for (const at of [envelope.length - 1, envelope.length - bodyBytes + 56, envelope.length - Math.floor(size / 2)])
+      await assert.rejects(crypto.open(flipped(envelope, 8 * at), CONTEXT), DecryptionFailed)
+  }
+  await crypto.close()
+})

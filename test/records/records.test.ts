@@ -521,6 +521,11 @@ describe("lookup() and openMatches()", () => {
 })
 
 describe("record()", () => {
+  it("gives a schema to which no field can be added: its values would be dropped", () => {
+    const schema = record("t", { row: "id" }, { id: plain<number>() })
+    assert.throws(() => Object.assign(schema.fields, { late: text().encrypt() }), TypeError)
+  })
+
   it("lists every problem of a schema", () => {
     assert.throws(
       () =>
