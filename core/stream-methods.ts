@@ -36,7 +36,8 @@ export class StreamMethods {
 
   /**
    * Seals a stream of any length, in constant memory: `source.pipeThrough(crypto.encryptStream(context)).pipeTo(target)`. Nothing is
-   * computed before it is read; what fails on one side fails on both. One call is one message.
+   * computed before it is read; what fails on one side fails on both. One call is one message. A piece is not copied: leave it as it is
+   * until its write is answered.
    *
    * @param context pairs that must be given again to open; bound, not stored
    * @param options.size plain bytes that will come, exactly: with it the data key is one of the cache's, without it a new one of the KMS

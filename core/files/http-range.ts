@@ -33,7 +33,10 @@ export interface RangeBody {
 
 /** What {@link httpRange} takes beside the address. */
 export interface HTTPRangeOptions {
-  /** Sent with each request: `{ authorization: "Bearer …" }`. With them no redirect is followed: they are for this server. */
+  /**
+   * Sent with each request: `{ authorization: "Bearer …" }`. With them no redirect is followed: they are for this server. Without, one is,
+   * wherever it leads.
+   */
   readonly headers?: Readonly<Record<string, string>>
   /** A `fetch` of your own, for proxies, certificates, retries. @default {the platform's} */
   readonly fetch?: RangeFetch
@@ -45,7 +48,7 @@ export interface HTTPRangeOptions {
  * another `httpRange` reads what is there now. A server that ignores ranges is refused before its answer is read.
  *
  * @param url `http:` or `https:`; errors show it without its query, which may hold a signature
- * @returns reads reject with {@link InvalidInput} when the address cannot be used, {@link FileNotFound} when there is no such object, and
+ * @returns reads reject with {@link InvalidInput} when the address or a header cannot be used, {@link FileNotFound} when there is no such object, and
  * {@link FileError} when the server refuses, gives no ranges or another version; that is `retryable` where it may answer later
  */
 export function httpRange(url: string | URL, options: HTTPRangeOptions = {}): RangeSource {
