@@ -73,7 +73,7 @@ export class Checkup {
       return done.ok
     } catch (error) {
       this.#io.signal.throwIfAborted()
-      if (this.#io.env.ENCX_DEBUG && error instanceof Error) await write(this.#io.stderr, `${error.stack}\n`)
+      if (this.#io.env.ENCX_DEBUG && error instanceof Error) await write(this.#io.stderr, `${error.stack ?? error}\n`)
       await this.addNew(failure(name, error))
       return false
     }

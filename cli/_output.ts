@@ -83,7 +83,7 @@ interface Failure {
 export async function report(error: unknown, json: boolean, io: IO): Promise<number> {
   const { code, message, hint, exit } = explain(error, io.signal)
   const text = `encx: ${printable(message)}\n${hint === undefined ? "" : `  ${printable(hint)}\n`}`
-  const debug = io.env.ENCX_DEBUG && error instanceof Error ? `${error.stack}\n` : ""
+  const debug = io.env.ENCX_DEBUG && error instanceof Error ? `${error.stack ?? error}\n` : ""
   try {
     if (json)
       await write(

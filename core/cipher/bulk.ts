@@ -7,7 +7,7 @@
  *
  * @module
  */
-import type { webcrypto } from "node:crypto"
+import { webcrypto } from "node:crypto"
 import { copyOf, giveBack, memory, wipe } from "../bytes.ts"
 import { isDeno } from "../runtime.ts"
 import { TAG } from "./aes-gcm.ts"
@@ -33,7 +33,7 @@ function webKeyOf({ key }: MessageKeys): Promise<webcrypto.CryptoKey> {
   const known = webKeys.get(key)
   if (known) return known
   const bytes = key instanceof Uint8Array ? copyOf(key) : key.export()
-  const made = crypto.subtle.importKey("raw", bytes as Uint8Array<ArrayBuffer>, ALGORITHM, false, [
+  const made = webcrypto.subtle.importKey("raw", bytes as Uint8Array<ArrayBuffer>, ALGORITHM, false, [
     "encrypt",
     "decrypt",
   ])
@@ -73,7 +73,7 @@ export async function sealChunksLater(
   const key = await webKeyOf(keys)
   await each(count, async (i) => {
     const chunk = plaintext.subarray(i * CHUNK, (i + 1) * CHUNK) as Uint8Array<ArrayBuffer>
-    const sealed = new Uint8Array(await crypto.subtle.encrypt(parameters(keys, first + i), key, chunk))
+    const sealed = new Uint8Array(await webcrypto.subtle.encrypt(parameters(keys, first + i), key, chunk))
     out.set(sealed, offset + i * SEALED_CHUNK)
     giveBack(sealed)
   })
@@ -97,7 +97,7 @@ export async function openChunksLater(
   await each(count, async (i) => {
     const chunk = sealed.subarray(i * SEALED_CHUNK, (i + 1) * SEALED_CHUNK) as Uint8Array<ArrayBuffer>
     try {
-      const opened = new Uint8Array(await crypto.subtle.decrypt(parameters(keys, first + i), key, chunk))
+      const opened = new Uint8Array(await webcrypto.subtle.decrypt(parameters(keys, first + i), key, chunk))
       plaintext.set(opened, i * CHUNK)
       wipe(opened)
       giveBack(opened)

@@ -74,8 +74,8 @@ test("names of others cannot write to the terminal", async () => {
 test("a stack is shown under ENCX_DEBUG alone", async () => {
   const home = new Home()
   try {
-    assert.doesNotMatch((await home.encx(["seal", "none"])).stderr, / at /)
-    assert.match((await home.encx(["seal", "none"], { env: { ENCX_DEBUG: "1" } })).stderr, / at /)
+    assert.doesNotMatch((await home.encx(["keys", "describe"])).stderr, / at /)
+    assert.match((await home.encx(["keys", "describe"], { env: { ENCX_DEBUG: "1" } })).stderr, / at /)
   } finally {
     home.remove()
   }
