@@ -48,14 +48,14 @@ export const FULL: Effort = {
 }
 /** Under two minutes. */
 export const QUICK: Effort = {
-  rounds: 5,
+  rounds: 4,
   longRounds: 3,
   turnMs: 12,
   warmUpMs: 40,
-  streamBytes: 128 * MiB,
+  streamBytes: 32 * MiB,
   streamMs: 300,
   sampleBytes: 4 * MiB,
-  imports: 50_000,
+  imports: 20_000,
   callers: [3_000],
   hits: 500_000,
   startups: 3,

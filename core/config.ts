@@ -3,7 +3,6 @@
  *
  * @module
  */
-import process from "node:process"
 import type { SecretManagementService } from "./contracts.ts"
 import type { Crypto } from "./crypto.ts"
 import { InvalidConfiguration } from "./errors.ts"
@@ -42,14 +41,19 @@ export type Environment = Readonly<Record<string, string | undefined>>
  *
  * @throws {InvalidConfiguration} with every variable that is missing
  */
-export function configFromEnv(environment: Environment = process.env): Option[] {
+export function configFromEnv(environment: Environment = ownEnvironment()): Option[] {
   return optionsOf(environment, {})
 }
 
 /** `newCrypto` with the options of the environment; options given here win, and what they name need not be set there. */
 export async function newCryptoFromEnv(...options: readonly Option[]): Promise<Crypto> {
   const given = options.flatMap((option) => Object.entries(option ?? {})).filter(([, value]) => value !== undefined)
-  return await newCrypto(...optionsOf(process.env, Object.fromEntries(given)), ...options)
+  return await newCrypto(...optionsOf(ownEnvironment(), Object.fromEntries(given)), ...options)
+}
+
+// Not node:process, which opens standard input and output when it is imported: 5 ms of a program's start (Node 24).
+function ownEnvironment(): Environment {
+  return globalThis.process.env
 }
 
 function optionsOf(environment: Environment, given: Configuration): Option[] {
