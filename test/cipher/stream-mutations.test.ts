@@ -1,6 +1,6 @@
 import assert from "node:assert/strict"
 import process from "node:process"
-import { describe, it } from "node:test"
+import { after, before, describe, it } from "node:test"
 import { concat, equal, randomBytes } from "../../core/bytes.ts"
 import { CHUNK, HEADER, type MessageKeys, SEALED_CHUNK } from "../../core/cipher/chunks.ts"
 import { keysOfMessage, sealMessage } from "../../core/cipher/cobblestone.ts"
@@ -13,9 +13,6 @@ const CONTEXT = randomBytes(20)
 const LENGTHS = [0, 1, 16_383, 16_384, 16_385, 32_768, 49_152 + 5]
 /** All of it on Node 24; elsewhere, where a cipher costs up to twenty times as much, every so-many-th place, counted from the ends of chunks. */
 const STEP = process.versions["bun"] || process.versions["deno"] || !process.version.startsWith("v24.") ? 12 : 1
-
-// Hundreds of thousands of errors: where each was thrown takes longer to find out than to throw it.
-Error.stackTraceLimit = 0
 
 interface Sample {
   readonly plaintext: Uint8Array
@@ -65,6 +62,15 @@ const permutations = <Item>(items: readonly Item[]): Item[][] =>
     : items.flatMap((item, i) => permutations(items.toSpliced(i, 1)).map((rest) => [item, ...rest]))
 
 describe("a sealed stream", () => {
+  // Hundreds of thousands of errors: where each was thrown takes longer to find out than to throw it.
+  const { stackTraceLimit } = Error
+  before(() => {
+    Error.stackTraceLimit = 0
+  })
+  after(() => {
+    Error.stackTraceLimit = stackTraceLimit
+  })
+
   const samples = LENGTHS.map(sample)
 
   it("opens when nothing of it was changed, also from each of its chunks on", () => {
