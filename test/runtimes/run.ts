@@ -20,7 +20,6 @@ const ONCE = [
   "cli/kill",
   "cli/readme",
   "consumer",
-  "docs",
   "key-versions-docs",
   "parity",
   "repo",
