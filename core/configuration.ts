@@ -3,7 +3,6 @@
  *
  * @module
  */
-import { copyOf } from "./bytes.ts"
 import { encodeContext } from "./cipher/context.ts"
 import { MAX_KEYS } from "./cipher/envelope.ts"
 import type {
@@ -103,7 +102,7 @@ const PARTS: Readonly<Record<"argon2" | "bootstrap", readonly string[]>> = {
  * @throws {InvalidConfiguration} with every problem
  */
 export async function resolveConfiguration(options: readonly Option[]): Promise<ResolvedConfiguration> {
-  const merged = withNamedKey(withOwnSecrets(merge(options)))
+  const merged = withNamedKey(merge(options))
   const problems = findProblems(merged)
   const services = new Services(merged.registry, problems)
   try {
@@ -166,17 +165,6 @@ function merge(options: readonly Option[]): Configuration {
     }
   }
   return merged
-}
-
-// What was checked is what is used, whatever the caller does to its bytes while services are opened.
-function withOwnSecrets(merged: Configuration): Configuration {
-  const own = (source: SecretSource | undefined): SecretSource | undefined =>
-    source && "values" in source
-      ? { values: source.values.map((value) => (value instanceof Uint8Array ? copyOf(value) : value)) }
-      : source
-  const pepper = own(merged.pepper)
-  const indexRoot = own(merged.indexRoot)
-  return { ...merged, ...(pepper && { pepper }), ...(indexRoot && { indexRoot }) }
 }
 
 /** A URI that names a key names the program's, unless an alias is given. */

@@ -31,12 +31,24 @@ import type { Option, SecretSource } from "./options.ts"
  * ```
  */
 export async function newCrypto(...options: readonly Option[]): Promise<Crypto> {
-  // The caller may wipe its secrets, and change what is bound, while what follows is loaded.
-  const own = options.map(withOwnMemory)
-  try {
-    // A third of the library is for this alone: what is loaded with "encx" is what a module needs that only names it.
+  return await owning(options, async (own) => {
+    // What is loaded with "encx" is what a module needs that only names it: the rest comes with the first start.
     const { start } = await import("./start.ts")
     return await start(own)
+  })
+}
+
+/**
+ * Works with options of its own: the caller may wipe its secrets, and change what is bound, as soon as this was called. The secrets
+ * are wiped when the work has ended, however it ends. @internal
+ */
+export async function owning<Result>(
+  options: readonly Option[],
+  work: (own: readonly Option[]) => Promise<Result>,
+): Promise<Result> {
+  const own = options.map(withOwnMemory)
+  try {
+    return await work(own)
   } finally {
     for (const { pepper, indexRoot } of own) for (const each of [pepper, indexRoot]) wipeSecret(each)
   }

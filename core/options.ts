@@ -166,8 +166,9 @@ export function withDEKCache(
   cache: DEKCacheOptions | SharedDEKCache | false,
   place?: { readonly partition: string },
 ): Option {
-  if (!(cache instanceof SharedDEKCache)) return { dekCache: cache }
-  return { dekCache: { shared: cache, partition: place?.partition ?? "" } }
+  if (!(cache instanceof SharedDEKCache) && place === undefined) return { dekCache: cache }
+  // A partition of what is not shared is refused with what else does not fit.
+  return { dekCache: { shared: cache as SharedDEKCache, partition: place?.partition ?? "" } }
 }
 
 /** What password hashes cost, and how many are computed at once. */

@@ -11,7 +11,16 @@ import { webcrypto } from "node:crypto"
 import { copyOf, giveBack, memory, wipe } from "../bytes.ts"
 import { isDeno } from "../runtime.ts"
 import { TAG } from "./aes-gcm.ts"
-import { CHUNK, chunkNonce, type MessageKeys, type Opened, openChunks, SEALED_CHUNK, sealChunks } from "./chunks.ts"
+import {
+  CHUNK,
+  chunkNonce,
+  chunksIn,
+  type MessageKeys,
+  type Opened,
+  openChunks,
+  SEALED_CHUNK,
+  sealChunks,
+} from "./chunks.ts"
 import type { Key } from "./derive.ts"
 
 const BULK: number = isDeno ? 2 * CHUNK : Number.POSITIVE_INFINITY
@@ -111,6 +120,18 @@ export async function openChunksLater(
   return { plaintext: plaintext.subarray(0, broken * CHUNK), isWhole: false }
 }
 
+// --- By whichever is faster ---
+
+/** `sealChunks`, by the faster cipher. Do not change the plaintext before it has ended. */
+export function sealRun(...args: Parameters<typeof sealChunks>): number | Promise<number> {
+  return isBulk(args[2].length) ? sealChunksLater(...args) : sealChunks(...args)
+}
+
+/** `openChunks`, by the faster cipher. */
+export function openRun(...args: Parameters<typeof openChunks>): Opened | Promise<Opened> {
+  return isBulk(args[2].length) ? openChunksLater(...args) : openChunks(...args)
+}
+
 // --- Blocks ---
 
 /** Several runs, one after the other in one message: the chunk that came in parts, and those after it. */
@@ -141,12 +162,14 @@ export function openBlock(keys: MessageKeys, first: number, runs: Runs, isLast: 
   const out = memory(length - TAG * chunksIn(length, SEALED_CHUNK, isLast))
   const parts: (Opened | Promise<Opened>)[] = []
   let before = 0
+  const open = isBulk(length) ? openChunksLater : openChunks
   for (const run of runs) {
-    const open = isBulk(length) ? openChunksLater : openChunks
     parts.push(open(keys, first + before, run, isLast, out.subarray(before * CHUNK)))
     before += run.length / SEALED_CHUNK
   }
-  return isBulk(length) ? Promise.all(parts).then((opened) => joined(opened, out)) : joined(parts as Opened[], out)
+  return open === openChunksLater
+    ? Promise.all(parts).then((opened) => joined(opened, out))
+    : joined(parts as Opened[], out)
 }
 
 function joined(parts: readonly Opened[], out: Uint8Array): Opened {
@@ -159,4 +182,3 @@ function joined(parts: readonly Opened[], out: Uint8Array): Opened {
 }
 
 const lengthOf = (runs: Runs): number => runs.reduce((sum, run) => sum + run.length, 0)
-const chunksIn = (length: number, size: number, isLast: boolean): number => Math.floor(length / size) + (isLast ? 1 : 0)

@@ -37,6 +37,11 @@ export function openedSize(length: number): number | undefined {
   return Math.floor(body / SEALED_CHUNK) * CHUNK + last - TAG
 }
 
+/** How many chunks a run has whose whole ones take `size` bytes each; the last of a message is shorter, and may be empty. */
+export function chunksIn(length: number, size: number, isLast: boolean): number {
+  return Math.floor(length / size) + (isLast ? 1 : 0)
+}
+
 /** What the chunks of one message are sealed with: derived for it alone. */
 export interface MessageKeys {
   readonly key: KeyObject
@@ -107,7 +112,7 @@ export function openChunks(
   isLast: boolean,
   out?: Uint8Array,
 ): Opened {
-  const chunks = isLast ? Math.floor(sealed.length / SEALED_CHUNK) + 1 : sealed.length / SEALED_CHUNK
+  const chunks = chunksIn(sealed.length, SEALED_CHUNK, isLast)
   const length = sealed.length - chunks * TAG
   const plaintext = out ? out.subarray(0, length) : memory(length)
   for (let i = 0; i < chunks; i++) {

@@ -192,8 +192,8 @@ export function parseRowKey(dekEncrypted: Uint8Array): Header {
   return header
 }
 
-// The last headers that were read, one for each first byte of a dek_id: what a program opens has few of them, and reading one takes
-// as long as a third of opening 64 bytes. Headers that are long, which a stranger may have made so, are read anew each time.
+// The last headers that were read, one for each first byte of a dek_id: what a program opens has few of them, and reading one
+// costs more than finding it. Headers that are long, which a stranger may have made so, are read anew each time.
 const REMEMBERED = 1024
 const read: (ReadHeader | undefined)[] = new Array(256)
 

@@ -3,8 +3,8 @@
  *
  * @module
  */
-import { isBulk, openChunksLater, sealChunksLater } from "../cipher/bulk.ts"
-import { CHUNK, type MessageKeys, openChunks, SEALED_CHUNK, sealChunks } from "../cipher/chunks.ts"
+import { openRun, sealRun } from "../cipher/bulk.ts"
+import { CHUNK, type MessageKeys, SEALED_CHUNK } from "../cipher/chunks.ts"
 import { DecryptionFailed } from "../errors.ts"
 
 /** Chunks of a block: 1 MiB is read, computed and written at a time. */
@@ -63,13 +63,9 @@ export type Convert = (block: number, bytes: Uint8Array, out: Uint8Array) => Pro
 export function converter(job: Job, keys: MessageKeys): Convert {
   const last = blocksOf(job) - 1
   return job.verb === "seal"
-    ? async (block, bytes, out) => {
-        const seal = isBulk(bytes.length) ? sealChunksLater : sealChunks
-        return out.subarray(0, await seal(keys, block * CHUNKS, bytes, block === last, out, 0))
-      }
+    ? async (block, bytes, out) => out.subarray(0, await sealRun(keys, block * CHUNKS, bytes, block === last, out, 0))
     : async (block, bytes, out) => {
-        const open = isBulk(bytes.length) ? openChunksLater : openChunks
-        const { plaintext, isWhole } = await open(keys, block * CHUNKS, bytes, block === last, out)
+        const { plaintext, isWhole } = await openRun(keys, block * CHUNKS, bytes, block === last, out)
         if (!isWhole) throw new DecryptionFailed()
         return plaintext
       }

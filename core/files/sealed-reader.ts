@@ -4,8 +4,8 @@
  * @module
  */
 import { abytes, copyOf, wipe } from "../bytes.ts"
-import { isBulk, openChunksLater } from "../cipher/bulk.ts"
-import { CHUNK, HEADER, type MessageKeys, openChunks, openedSize, SEALED_CHUNK } from "../cipher/chunks.ts"
+import { openRun } from "../cipher/bulk.ts"
+import { CHUNK, HEADER, type MessageKeys, openedSize, SEALED_CHUNK } from "../cipher/chunks.ts"
 import type { CallOptions } from "../contracts.ts"
 import { DecryptionFailed, FileError, InvalidFormat, InvalidInput, LimitExceeded } from "../errors.ts"
 import type { DataKeys } from "../keys/data-keys.ts"
@@ -139,8 +139,7 @@ export class SealedReader {
     const isLast = last === Math.floor(plainBytes / CHUNK)
     const to = isLast ? sealedBytes : chunksAt + (last + 1) * SEALED_CHUNK
     const sealed = await exactly(this.#source, from, to - from, options)
-    const open = isBulk(sealed.length) ? openChunksLater : openChunks
-    const { plaintext, isWhole } = await open(keys, first, sealed, isLast)
+    const { plaintext, isWhole } = await openRun(keys, first, sealed, isLast)
     if (!isWhole) {
       wipe(plaintext)
       throw new DecryptionFailed()

@@ -54,7 +54,7 @@ export class IndexRoot {
     return concat(Uint8Array.of(FORMAT, key.version), kept)
   }
 
-  // Deriving one takes twice as long as using it. As many are kept as a program uses at a time: a tenant is part of them.
+  // Deriving one takes two HMACs, using it one. As many are kept as a program uses at a time: a tenant is part of them.
   readonly #keys = new Map<string, KeyObject>()
 
   #keyOf(key: BlindIndexKey): KeyObject {

@@ -63,7 +63,7 @@ interface Described {
   readonly fields: Fields
 }
 
-/** What a schema comes to: found out once, which would take a third of the time in which a record is sealed. */
+/** What a schema comes to: found out once, and not with every record. */
 interface Shape {
   readonly plain: readonly string[]
   readonly sealed: readonly SealedFieldSpec[]

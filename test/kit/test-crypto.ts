@@ -8,6 +8,7 @@ import { resolveConfiguration } from "../../core/configuration.ts"
 import type { Clock } from "../../core/contracts.ts"
 import type { Crypto } from "../../core/crypto.ts"
 import { InvalidConfiguration } from "../../core/errors.ts"
+import { owning } from "../../core/new-crypto.ts"
 import type { Configuration, Option } from "../../core/options.ts"
 import { startCrypto } from "../../core/start.ts"
 import { memory } from "../../providers/memory.ts"
@@ -55,12 +56,14 @@ export async function newTestCrypto(...options: readonly Option[]): Promise<Cryp
     database: memoryKEKVersions(),
     bootstrap: { createKEK: true, createPepper: true },
   }
-  const configuration = await resolveConfiguration([defaults, ...options])
-  const given = options.some((option) => option.argon2 !== undefined)
-  try {
-    return await startCrypto(given ? configuration : { ...configuration, argon2: CHEAP })
-  } catch (error) {
-    await Promise.allSettled(configuration.opened.map((service) => service.close?.()))
-    throw error
-  }
+  return await owning([defaults, ...options], async (own) => {
+    const configuration = await resolveConfiguration(own)
+    const given = options.some((option) => option.argon2 !== undefined)
+    try {
+      return await startCrypto(given ? configuration : { ...configuration, argon2: CHEAP })
+    } catch (error) {
+      await Promise.allSettled(configuration.opened.map((service) => service.close?.()))
+      throw error
+    }
+  })
 }
